@@ -1,0 +1,1 @@
+"""geomarket: a geodemographic local-marketing planner."""
