@@ -1,0 +1,348 @@
+"""Big tables are aggregated where they live.
+
+Every function here builds one ibis expression and fetches only its small result. The expressions are
+written once and run on the embedded DuckDB; they use nothing that PySpark does not have too. Three habits
+keep engines equal:
+
+* money is summed as decimals and units as whole numbers, so a sum does not depend on the order of the rows;
+* every result column is cast, because an engine's own type of a sum differs (DuckDB's ``sum`` of integers
+  is a 128-bit integer that other tools read as a float; dates come back as timestamps);
+* every result is ordered by its keys.
+
+In the frames that come back, dates are midnight ``datetime64[ns]`` without a time zone. A date window is
+a pair ``(start, end)``, half open: start is in, end is out; either may be None.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import ibis
+import ibis.expr.types as ir
+import numpy as np
+import pandas as pd
+
+from geomarket.errors import TableError
+from geomarket.market.connection import connect
+
+__all__ = [
+    "Window",
+    "connect",
+    "customer_category",
+    "customer_store_trips",
+    "customer_totals",
+    "periods_of",
+    "sales_by_period",
+    "store_sku_periods",
+]
+
+Day: TypeAlias = str | dt.date | pd.Timestamp | None
+Window: TypeAlias = tuple[Day, Day]
+
+_SALES_KEYS = ("store_id", "sku")
+
+
+def periods_of(sales: ir.Table, periods: Window | None = None) -> list[dt.date]:
+    """List the distinct periods with trade, in order.
+
+    Parameters
+    ----------
+    sales : ibis table
+        ``Market.sales``.
+    periods : (start, end), optional
+        Half-open window of dates.
+
+    Returns
+    -------
+    list of date
+
+    Examples
+    --------
+    >>> from geomarket.market.connection import sales_table
+    >>> sales = sales_table(pd.DataFrame({"store_id": ["1", "1"], "sku": ["a", "a"], "units": [1, 2],
+    ...     "period": ["2024-02-01", "2024-01-01"], "revenue": [1.0, 2.0]}))
+    >>> [day.isoformat() for day in periods_of(sales)]
+    ['2024-01-01', '2024-02-01']
+    """
+    table = _within(sales, "period", periods)
+    frame = _fetch(table.select("period").distinct().order_by("period"))
+    return [stamp.date() for stamp in frame["period"]]
+
+
+def store_sku_periods(sales: ir.Table, periods: Window | None = None) -> pd.DataFrame:
+    """Add up sales per store and SKU, with the exposure each pair had.
+
+    ``periods_listed`` counts the trading periods from the pair's first to its last sale in the window,
+    both included. That is a proxy for being on the shelf: a SKU listed long before its first sale, or
+    still there after its last, is under-counted; one out of stock in between is over-counted.
+
+    Parameters
+    ----------
+    sales : ibis table
+        ``Market.sales``.
+    periods : (start, end), optional
+        Half-open window of dates; the whole table when None.
+
+    Returns
+    -------
+    DataFrame
+        store_id, sku, units (float), revenue (money, float), periods_listed (int), periods_sold (int:
+        periods with units above zero), first_period, last_period; ordered by store_id and sku. Pairs
+        whose trade nets to zero stay in.
+
+    Examples
+    --------
+    >>> from geomarket.market.connection import sales_table
+    >>> sales = sales_table(pd.DataFrame({"store_id": ["1", "1", "2"], "sku": ["a", "a", "a"],
+    ...     "period": ["2024-01-01", "2024-03-01", "2024-02-01"], "units": [1, 2, 4],
+    ...     "revenue": [1.0, 2.0, 4.0]}))
+    >>> store_sku_periods(sales)[["store_id", "units", "periods_listed"]].values.tolist()
+    [['1', 3.0, 3], ['2', 4.0, 1]]
+    >>> store_sku_periods(sales, periods=("2024-02-01", None))["units"].tolist()
+    [2.0, 4.0]
+    """
+    table = _within(sales, "period", periods)
+    sold = ibis.cases((table.units > 0, table.period), else_=ibis.null("date"))
+    frame = _fetch(
+        table.group_by(list(_SALES_KEYS))
+        .aggregate(
+            units=_whole(table.units).cast("float64"),
+            revenue=_money(table.revenue),
+            periods_sold=sold.nunique().cast("int64"),
+            first_period=table.period.min().cast("date"),
+            last_period=table.period.max().cast("date"),
+        )
+        .order_by(list(_SALES_KEYS))
+    )
+    calendar = np.array(periods_of(sales, periods), dtype="datetime64[D]")
+    first = np.searchsorted(calendar, frame["first_period"].to_numpy().astype("datetime64[D]"))
+    last = np.searchsorted(calendar, frame["last_period"].to_numpy().astype("datetime64[D]"))
+    frame["periods_listed"] = (last - first + 1).astype("int64")
+    order = ["units", "revenue", "periods_listed", "periods_sold", "first_period", "last_period"]
+    return frame[[*_SALES_KEYS, *order]]
+
+
+def sales_by_period(
+    sales: ir.Table, keys: Sequence[str] = ("store_id",), periods: Window | None = None
+) -> pd.DataFrame:
+    """Add up sales per period and any of store and SKU.
+
+    Parameters
+    ----------
+    sales : ibis table
+        ``Market.sales``.
+    keys : sequence of {"store_id", "sku"}
+        What to keep apart besides the period; empty for the whole chain.
+    periods : (start, end), optional
+        Half-open window of dates.
+
+    Returns
+    -------
+    DataFrame
+        The keys, period, units (float), revenue (money, float); ordered by keys and period. Periods
+        without trade have no row.
+
+    Raises
+    ------
+    TableError
+        If a key is not a column of the table.
+
+    Examples
+    --------
+    >>> from geomarket.market.connection import sales_table
+    >>> sales = sales_table(pd.DataFrame({"store_id": ["1", "2"], "sku": ["a", "a"], "units": [1, 4],
+    ...     "period": ["2024-01-01", "2024-01-01"], "revenue": [0.1, 0.2]}))
+    >>> sales_by_period(sales, keys=("sku",))[["sku", "units", "revenue"]].values.tolist()
+    [['a', 5.0, 0.3]]
+    """
+    unknown = [key for key in keys if key not in sales.columns]
+    if unknown:
+        raise TableError(
+            f"sales: no column {', '.join(unknown)} to group by; it has {', '.join(sales.columns)}."
+        )
+    table = _within(sales, "period", periods)
+    by = [*keys, "period"]
+    return _fetch(
+        table.group_by(by)
+        .aggregate(units=_whole(table.units).cast("float64"), revenue=_money(table.revenue))
+        .order_by(by)
+    )
+
+
+def customer_totals(baskets: ir.Table, products: pd.DataFrame, periods: Window | None = None) -> pd.DataFrame:
+    """Add up each customer's trade.
+
+    Parameters
+    ----------
+    baskets : ibis table
+        ``Market.baskets``.
+    products : DataFrame
+        ``Market.products``; sku and cost (money per unit) are used.
+    periods : (start, end), optional
+        Half-open window of dates.
+
+    Returns
+    -------
+    DataFrame
+        customer_id, trips (int: distinct baskets), first_date, last_date, revenue (money), margin (money:
+        revenue less cost of the lines whose cost is known; NaN where none is), costed_revenue (money:
+        revenue of those lines), units (float); ordered by customer_id. Returns are netted.
+
+    Examples
+    --------
+    >>> from geomarket.market.connection import baskets_table
+    >>> lines = pd.DataFrame({"customer_id": ["c", "c"], "basket_id": [1, 2], "store_id": ["1", "1"],
+    ...     "date": ["2024-01-05", "2024-02-01"], "channel": ["store", "store"], "sku": ["a", "b"],
+    ...     "units": [2, 1], "revenue": [4.0, 3.0]})
+    >>> products = pd.DataFrame({"sku": ["a", "b"], "cost": [1.5, 2.0]})
+    >>> customer_totals(baskets_table(lines), products)[["trips", "revenue", "margin"]].values.tolist()
+    [[2.0, 7.0, 2.0]]
+    """
+    table = _with_products(_within(baskets, "date", periods), products, ["cost"])
+    return _fetch(
+        table.group_by("customer_id")
+        .aggregate(
+            trips=table.basket_id.nunique().cast("int64"),
+            first_date=table.date.min().cast("date"),
+            last_date=table.date.max().cast("date"),
+            **_trade(table),
+        )
+        .order_by("customer_id")
+    )
+
+
+def customer_store_trips(baskets: ir.Table, periods: Window | None = None) -> pd.DataFrame:
+    """Count each customer's trips to each store.
+
+    Parameters
+    ----------
+    baskets : ibis table
+        ``Market.baskets``.
+    periods : (start, end), optional
+        Half-open window of dates.
+
+    Returns
+    -------
+    DataFrame
+        customer_id, store_id, trips (int: distinct baskets), revenue (money); ordered by both keys.
+
+    Examples
+    --------
+    >>> from geomarket.market.connection import baskets_table
+    >>> lines = pd.DataFrame({"customer_id": ["c", "c"], "basket_id": [1, 1], "store_id": ["7", "7"],
+    ...     "date": ["2024-01-05", "2024-01-05"], "channel": ["store", "store"], "sku": ["a", "b"],
+    ...     "units": [2, 1], "revenue": [4.0, 3.0]})
+    >>> customer_store_trips(baskets_table(lines)).values.tolist()
+    [['c', '7', 1, 7.0]]
+    """
+    table = _within(baskets, "date", periods)
+    keys = ["customer_id", "store_id"]
+    return _fetch(
+        table.group_by(keys)
+        .aggregate(trips=table.basket_id.nunique().cast("int64"), revenue=_money(table.revenue))
+        .order_by(keys)
+    )
+
+
+def customer_category(
+    baskets: ir.Table, products: pd.DataFrame, periods: Window | None = None
+) -> pd.DataFrame:
+    """Add up each customer's trade by product category.
+
+    Parameters
+    ----------
+    baskets : ibis table
+        ``Market.baskets``.
+    products : DataFrame
+        ``Market.products``; sku, category and cost are used.
+    periods : (start, end), optional
+        Half-open window of dates.
+
+    Returns
+    -------
+    DataFrame
+        customer_id, category, trips (int: baskets with the category), revenue, margin, costed_revenue,
+        units as in :func:`customer_totals`; ordered by both keys. SKUs that products does not hold come
+        under a missing category.
+
+    Examples
+    --------
+    >>> from geomarket.market.connection import baskets_table
+    >>> lines = pd.DataFrame({"customer_id": ["c", "c"], "basket_id": [1, 1], "store_id": ["7", "7"],
+    ...     "date": ["2024-01-05", "2024-01-05"], "channel": ["store", "store"], "sku": ["a", "b"],
+    ...     "units": [2, 1], "revenue": [4.0, 3.0]})
+    >>> products = pd.DataFrame({"sku": ["a", "b"], "category": ["Tea", "Jam"], "cost": [1.0, 1.0]})
+    >>> customer_category(baskets_table(lines), products)[["category", "margin"]].values.tolist()
+    [['Jam', 2.0], ['Tea', 2.0]]
+    """
+    table = _with_products(_within(baskets, "date", periods), products, ["category", "cost"])
+    keys = ["customer_id", "category"]
+    return _fetch(
+        table.group_by(keys)
+        .aggregate(trips=table.basket_id.nunique().cast("int64"), **_trade(table))
+        .order_by(keys)
+    )
+
+
+def _within(table: ir.Table, column: str, window: Window | None) -> ir.Table:
+    if window is None:
+        return table
+    start, end = (None if day is None else pd.Timestamp(day).date() for day in window)
+    if start is not None:
+        table = table.filter(table[column] >= ibis.literal(start, type="date"))
+    if end is not None:
+        table = table.filter(table[column] < ibis.literal(end, type="date"))
+    return table
+
+
+def _whole(units: Any) -> Any:
+    # By way of a decimal, because ibis drops a cast of the sum to int64 as needless while DuckDB gives a
+    # HUGEINT.
+    return units.cast("decimal(18, 0)").sum().cast("int64")
+
+
+def _money(amount: Any) -> Any:
+    # Exact as a decimal; made a float once, when it leaves the engine.
+    return amount.cast("decimal(18, 2)").sum().cast("float64")
+
+
+def _trade(table: ir.Table) -> dict[str, Any]:
+    known = table.cost.notnull()
+    cost = (table.units.cast("decimal(14, 0)") * table.cost).cast("decimal(18, 4)")
+    margin = (table.revenue.cast("decimal(18, 4)") - cost).cast("decimal(18, 4)")
+    return {
+        "revenue": _money(table.revenue),
+        "margin": margin.sum(where=known).cast("float64"),
+        "costed_revenue": ibis.coalesce(
+            table.revenue.cast("decimal(18, 2)").sum(where=known).cast("float64"), ibis.literal(0.0)
+        ),
+        "units": _whole(table.units).cast("float64"),
+    }
+
+
+def _with_products(baskets: ir.Table, products: pd.DataFrame, columns: list[str]) -> ir.Table:
+    missing = [column for column in ["sku", *columns] if column not in products.columns]
+    if missing:
+        raise TableError(f"products: no column {', '.join(missing)}; it is needed to value the baskets.")
+    small = ibis.memtable(products[["sku", *columns]].drop_duplicates("sku"))
+    typed = small.select(
+        sku=small.sku.cast("string"),
+        **{c: small[c].cast("decimal(18, 4)" if c == "cost" else "string") for c in columns},
+    )
+    return baskets.left_join(typed, "sku")
+
+
+def _fetch(expression: ir.Table) -> pd.DataFrame:
+    frame = expression.to_pandas()
+    for column, kind in expression.schema().items():
+        if kind.is_date():
+            frame[column] = pd.to_datetime(frame[column]).astype("datetime64[ns]")
+        elif kind.is_string():
+            frame[column] = frame[column].astype("str") if frame[column].notna().all() else frame[column]
+        elif kind.is_integer():
+            frame[column] = frame[column].astype("int64")
+        elif kind.is_floating():
+            frame[column] = frame[column].astype("float64")
+    return frame
