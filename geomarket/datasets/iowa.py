@@ -16,6 +16,7 @@ import pandas as pd
 import shapely
 
 from geomarket.errors import MissingDataError, SettingsError
+from geomarket.market.connection import connect
 from geomarket.market.model import QUALITY_COLUMNS, QUARANTINE_COLUMNS, AreaLayer, Market, Variable
 
 __all__ = ["load_iowa"]
@@ -386,7 +387,7 @@ def _size(ml: float) -> str:
 
 
 def _sales(folder: Path, own: pd.DataFrame, products: pd.DataFrame, log: _Log) -> ir.Table:
-    con = ibis.duckdb.connect()
+    con = connect()
     lines = ibis.union(
         *(con.read_parquet(str(folder / f"sales_store_item_month_{year}.parquet")) for year in (2020, 2021))
     )

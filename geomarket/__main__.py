@@ -1,0 +1,5 @@
+"""``python -m geomarket``."""
+
+from geomarket.cli import main
+
+main()

@@ -1,0 +1,181 @@
+"""Writing a run's folder: atomically, reproducibly, and never over somebody else's files."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from geomarket.errors import SettingsError
+from geomarket.hexes import cell_polygons, cell_strings
+from geomarket.planning.plan import Plan
+
+__all__ = ["claim_folder", "plan_tables", "replacing", "write_outputs"]
+
+MANIFEST = "manifest.json"
+SIGNATURE = "geomarket plan"
+
+
+def claim_folder(folder: Path) -> None:
+    """Make the output folder, or accept one that an earlier run of ours wrote.
+
+    Raises
+    ------
+    SettingsError
+        If the folder exists, isn't empty and holds no manifest of geomarket: it isn't ours to write into.
+    """
+    if folder.is_file():
+        raise SettingsError(f"--out {folder} is a file; name a folder that is new or was written by geomarket.")
+    if folder.is_dir() and any(folder.iterdir()) and not _is_ours(folder):
+        raise SettingsError(
+            f"--out {folder} exists and was not written by geomarket (no {MANIFEST} of ours in it). "
+            "Name another folder, or empty this one."
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+def _is_ours(folder: Path) -> bool:
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(manifest, dict) and manifest.get("written_by") == SIGNATURE
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary name beside ``path``; rename it to ``path`` only if the block ends well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_outputs(plan: Plan, folder: Path, documents: Mapping[str, Callable[[Plan, Path], None]]) -> list[Path]:
+    """Write documents, tables, manifest and timings of a plan.
+
+    Parameters
+    ----------
+    plan : Plan
+    folder : Path
+        Claimed with :func:`claim_folder` before.
+    documents : mapping of file name to function(plan, path)
+        What draws itself: report and workbook.
+
+    Returns
+    -------
+    list of Path
+        Written files, the manifest last: a folder with a manifest is complete.
+    """
+    (folder / MANIFEST).unlink(missing_ok=True)
+    # from here until the end the folder stays recognisably ours, also after a crash
+    _write_json({"written_by": SIGNATURE, "complete": False}, folder / MANIFEST)
+    written = []
+    for name, draw in documents.items():
+        with replacing(folder / name) as temporary:
+            draw(plan, temporary)
+        written.append(folder / name)
+    tables = plan_tables(plan)
+    for name, frame in tables.items():
+        path = folder / "tables" / f"{name}.parquet"
+        with replacing(path) as temporary:
+            _write_parquet(frame, temporary)
+        written.append(path)
+    for stale in (folder / "tables").glob("*.parquet"):
+        if stale.stem not in tables:
+            stale.unlink()
+    _write_json({"timings": plan.timings.round(3).to_dict("records")}, folder / "timings.json")
+    manifest = {
+        "written_by": SIGNATURE,
+        "complete": True,
+        **plan.manifest,
+        "tables": {name: {"rows": len(frame), "columns": list(frame.columns)} for name, frame in tables.items()},
+    }
+    _write_json(manifest, folder / MANIFEST)
+    return [*written, folder / "timings.json", folder / MANIFEST]
+
+
+def plan_tables(plan: Plan) -> dict[str, pd.DataFrame]:
+    """Return the tables of a plan as they are published: cells as hex strings, nothing about single customers."""
+    tables: dict[str, pd.DataFrame] = {
+        "hexes": _hexes(plan),
+        "neighbourhoods": plan.neighbourhoods.types,
+        "portraits": plan.neighbourhoods.index,
+        "stores": plan.stores,
+        "demand": plan.demand.table,
+        "demand_holdout": plan.demand.holdout,
+        "assortment": plan.ranges.table,
+        "changes": plan.ranges.changes,
+        "frontier": plan.frontier.table,
+        "quarantine": plan.market.quarantine.astype("str"),
+        "data_quality": plan.market.quality,
+        "conservation": plan.hexes.conservation,
+        "store_clusters": plan.store_clusters.profile,
+    }
+    if plan.catchments is not None:
+        tables["catchments"] = plan.catchments.areas
+        tables["catchment_profile"] = plan.catchments.profile
+        tables["catchment_model"] = plan.catchments.comparison
+    if plan.customers is not None:
+        tables["customers_by_neighbourhood"] = plan.customers.table
+        tables["customers_by_cell"] = plan.customers.cells
+    if plan.promotions is not None:
+        tables["promotions"] = plan.promotions.table
+    if plan.response is not None:
+        tables["promotion_response"] = plan.response.table
+    return {name: _published(frame) for name, frame in tables.items()}
+
+
+def _published(frame: pd.DataFrame) -> pd.DataFrame:
+    if "cell" in frame and pd.api.types.is_integer_dtype(frame["cell"]):
+        frame = frame.assign(cell=cell_strings(frame["cell"].to_numpy()))
+    return frame.reset_index(drop=True)
+
+
+def _hexes(plan: Plan) -> gpd.GeoDataFrame:
+    cells = plan.hexes.table
+    named = plan.neighbourhoods.table.drop(columns=["population"], errors="ignore")
+    frame = cells.merge(named, on="cell", how="left", validate="one_to_one")
+    if plan.catchments is not None:
+        frame = frame.merge(plan.catchments.cells, on="cell", how="left", validate="one_to_one")
+    return gpd.GeoDataFrame(frame, geometry=cell_polygons(frame["cell"].to_numpy()), crs="EPSG:4326")
+
+
+def _write_parquet(frame: pd.DataFrame, path: Path) -> None:
+    if isinstance(frame, gpd.GeoDataFrame):
+        frame.to_parquet(path, compression="zstd", index=False)
+        return
+    objects = frame.select_dtypes("object").columns
+    frame = frame.assign(**{c: frame[c].map(_plain, na_action="ignore") for c in objects})
+    pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), path, compression="zstd")
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, (bool, np.bool_)) or hasattr(value, "isoformat") else str(value)
+
+
+def _write_json(content: Mapping[str, Any], path: Path) -> None:
+    with replacing(path) as temporary:
+        text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False, default=_json_value)
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def _json_value(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, (set, frozenset)):
+        return sorted(value)
+    return str(value)

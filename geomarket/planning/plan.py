@@ -1,0 +1,89 @@
+"""The Plan: every stage's result of one run, in one object."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from geomarket.results import Result
+
+if TYPE_CHECKING:
+    from geomarket.assortment import RangePlan
+    from geomarket.catchments import Catchments
+    from geomarket.customers import Penetration
+    from geomarket.demand import Demand
+    from geomarket.frontier import Frontier
+    from geomarket.hexes import Hexes
+    from geomarket.market import Market, PlanSettings
+    from geomarket.neighbourhoods import Neighbourhoods
+    from geomarket.promotions import PromotionPlan, PromotionResponse
+    from geomarket.store_clusters import StoreClustering
+
+__all__ = ["Plan"]
+
+
+@dataclass(frozen=True)
+class Plan(Result):
+    """One finished plan: what report, workbook and tables are written from.
+
+    A stage that was skipped is None; ``skipped`` says why, in words. ``customers`` is already suppressed:
+    no count of customers below the privacy threshold is in it.
+
+    Attributes
+    ----------
+    market, settings
+        What went in.
+    hexes, neighbourhoods, catchments, customers, store_clusters, demand, ranges, response, promotions, frontier
+        The stages' results.
+    stores : DataFrame
+        One row per own store: its cell, cluster, neighbourhood, yearly revenue, catchment demand, changes.
+    skipped : dict
+        Stage -> reason.
+    warnings : tuple of str
+        What a reader of the plan must know, in order of the stages.
+    manifest : dict
+        Inputs' hashes, resolved settings, versions, seed, row counts.
+    timings : DataFrame
+        stage, seconds, peak_mb; never part of what must be identical from run to run.
+    """
+
+    market: Market
+    settings: PlanSettings
+    hexes: Hexes
+    neighbourhoods: Neighbourhoods
+    catchments: Catchments | None
+    customers: Penetration | None
+    store_clusters: StoreClustering
+    demand: Demand
+    ranges: RangePlan
+    response: PromotionResponse | None
+    promotions: PromotionPlan | None
+    frontier: Frontier
+    stores: pd.DataFrame
+    skipped: dict[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    manifest: dict[str, Any] = field(default_factory=dict)
+    timings: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["stage", "seconds", "peak_mb"]))
+
+    @property
+    def table(self) -> pd.DataFrame:  # type: ignore[override]
+        """The changes by store: what the plan asks to be done."""
+        return self.ranges.changes
+
+    def summary(self) -> list[str]:
+        """Return the verdict, then each stage's first sentence."""
+        stages = (
+            self.frontier,
+            self.neighbourhoods,
+            self.customers,
+            self.catchments,
+            self.store_clusters,
+            self.demand,
+            self.ranges,
+            self.promotions,
+        )
+        lines = [stage.summary()[0] for stage in stages if stage is not None]
+        lines += [f"Skipped: {stage} ({reason})" for stage, reason in self.skipped.items()]
+        return lines
