@@ -1,0 +1,276 @@
+"""The sections of ``plan.toml`` that belong to the stages, with their defaults."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+__all__ = [
+    "AssortmentSettings",
+    "CatchmentSettings",
+    "CustomerSettings",
+    "DemandSettings",
+    "EngineSettings",
+    "FrontierSettings",
+    "HexSettings",
+    "NeighbourhoodSettings",
+    "PrivacySettings",
+    "PromotionSettings",
+    "ReportSettings",
+    "Section",
+    "StoreClusterSettings",
+]
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+
+
+class Section(BaseModel):
+    """A section of ``plan.toml``: frozen, unknown keys refused, documented field by field."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )
+
+
+class HexSettings(Section):
+    """Section ``[hexes]``."""
+
+    resolution: Literal["auto"] | Annotated[int, Field(ge=4, le=11)] = "auto"
+    """H3 resolution: 7 is about 5 km², 8 about 0.7 km², 9 about 0.1 km². "auto" fits it to the areas' size."""
+    points: bool = True
+    """Use population points, where given, to place people inside their area."""
+
+
+class NeighbourhoodSettings(Section):
+    """Section ``[neighbourhoods]``."""
+
+    levels: tuple[Annotated[int, Field(ge=1, le=26)], ...] = Field(default=(6, 3), min_length=1, max_length=3)
+    """Number of supergroups, then of groups within each, then of subgroups within each group."""
+    transform: Literal["asinh", "log", "yeo-johnson", "none"] = "asinh"
+    """What is done to each rate against skew."""
+    scaling: Literal["range", "zscore", "interdecile"] = "range"
+    """What brings the variables to one scale."""
+    max_correlation: Share = 0.9
+    """Of two variables more correlated than this one is left out."""
+    min_population: float = Field(default=10.0, ge=0)
+    """Hexagons with fewer people get a type but do not shape the types."""
+    n_init: int = Field(default=20, ge=1, le=1000)
+    """Starts of k-means; the best is kept."""
+    weights: dict[str, Positive] = {}
+    """Variable = weight, 1 where not named."""
+    exclude: tuple[str, ...] = ()
+    """Variables that do not describe the types."""
+
+
+class CatchmentSettings(Section):
+    """Section ``[catchments]``."""
+
+    attraction: tuple[str, ...] = ("log_size",)
+    """What draws people: log_size, or numeric columns of stores and competitors."""
+    decay: Literal["power", "exponential"] = "power"
+    """How attraction falls with distance."""
+    fit: Literal["auto", "flows", "totals", "given"] = "auto"
+    """Where the exponents come from: customers' trips, store totals, or the figures below; auto takes the first
+    of these the data allow."""
+    size_exponent: float = Field(default=1.0, ge=0, le=5)
+    """Exponent of size where fit = "given"."""
+    distance_exponent: float = Field(default=2.0, gt=0, le=10)
+    """Exponent of distance (power), or decay per km (exponential), where fit = "given"."""
+    k_nearest: int = Field(default=30, ge=1, le=1000)
+    """Stores a hexagon chooses among: its nearest ones."""
+    floor_km: Positive = 0.5
+    """Distances below this count as this."""
+    max_km: Positive | None = None
+    """Stores farther than this are out of reach; no limit by default."""
+    bands: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(default=(0.5, 0.7, 0.9), min_length=1)
+    """Shares of a store's demand that bound its trade areas, from core to outer."""
+
+    @model_validator(mode="after")
+    def _bands_rise(self) -> CatchmentSettings:
+        if list(self.bands) != sorted(set(self.bands)):
+            raise ValueError(f"bands must rise, such as [0.5, 0.7, 0.9]; got {list(self.bands)}")
+        return self
+
+
+class CustomerSettings(Section):
+    """Section ``[customers]``."""
+
+    heavy_share: Share = 0.5
+    """Heavy shoppers: the top ones who together spend this share of all."""
+    medium_share: Share = 0.3
+    """Medium shoppers: the next ones who together spend this share; the rest are light."""
+    as_of: dt.date | None = None
+    """Day recency is counted to; the day after the last basket by default."""
+    confidence: float = Field(default=0.9, gt=0, lt=1)
+    """Level of the intervals."""
+
+    @model_validator(mode="after")
+    def _shares_add_up(self) -> CustomerSettings:
+        if self.heavy_share + self.medium_share > 1:
+            raise ValueError("heavy_share and medium_share must together be at most 1")
+        return self
+
+
+class StoreClusterSettings(Section):
+    """Section ``[store_clusters]``."""
+
+    n_clusters: Literal["auto"] | Annotated[int, Field(ge=1, le=100)] = "auto"
+    """Number of store clusters; "auto" takes the frontier's choice."""
+    max_clusters: int = Field(default=10, ge=1, le=100)
+    """Most clusters tried."""
+    catchment_weight: float = Field(default=1.0, ge=0)
+    """Weight of who lives around a store."""
+    mix_weight: float = Field(default=1.0, ge=0)
+    """Weight of what the store sells, by category."""
+    size_weight: float = Field(default=0.5, ge=0)
+    """Weight of the store's size."""
+    format_weight: float = Field(default=0.5, ge=0)
+    """Weight of the store's format."""
+
+    @model_validator(mode="after")
+    def _something_weighs(self) -> StoreClusterSettings:
+        if self.catchment_weight + self.mix_weight + self.size_weight + self.format_weight <= 0:
+            raise ValueError("at least one of the weights must be above 0")
+        return self
+
+
+class DemandSettings(Section):
+    """Section ``[demand]``."""
+
+    families: tuple[Literal["baseline", "cluster", "neighbours", "mix", "factors"], ...] = (
+        "baseline",
+        "cluster",
+    )
+    """Kinds of model tried; the one that does best on held-out pairs is used, category by category."""
+    holdout_share: float = Field(default=0.2, gt=0, lt=0.9)
+    """Share of store and SKU pairs held out to compare them."""
+    interval: float = Field(default=0.9, gt=0, lt=1)
+    """Level of the intervals."""
+    min_pairs: int = Field(default=50, ge=1)
+    """Categories with fewer store and SKU pairs take the baseline."""
+    new_listing_discount: Literal["auto", "none"] | Share = "auto"
+    """Share taken off forecasts of SKUs a store does not carry; "auto" estimates it from new listings, if any."""
+
+
+class AssortmentSettings(Section):
+    """Section ``[assortment]``."""
+
+    categories: tuple[str, ...] = ()
+    """Categories planned; all by default."""
+    space: Literal["count", "width_cm"] = "count"
+    """What a range takes: a number of SKUs, or shelf width."""
+    size: Literal["today"] | Positive = "today"
+    """Space of each category and store cluster: as today, or this much."""
+    size_by_category: dict[str, Positive] = {}
+    """Category = space, where it differs."""
+    planogram_sizes: int = Field(default=3, ge=1, le=10)
+    """Sizes of planogram (S, M, L) within a store cluster."""
+    core_share: Share = 0.5
+    """Share of each range that is the same in every store."""
+    core: tuple[str, ...] = ()
+    """SKUs that are in the core whatever they earn."""
+    min_stores: int = Field(default=1, ge=1)
+    """A SKU is listed in at least this many stores, or nowhere."""
+    cost_per_range: float = Field(default=0.0, ge=0)
+    """Money a year for each further range of a category (planogram, file, training)."""
+    cost_per_sku: float = Field(default=0.0, ge=0)
+    """Money a year for each SKU the chain lists."""
+    must_list: tuple[str, ...] = ()
+    """SKUs every store lists."""
+    must_not_list: tuple[str, ...] = ()
+    """SKUs no store lists."""
+    time_limit: Positive = 60.0
+    """Seconds for one category."""
+    gap: Share = 0.001
+    """A solution proven this close to the best possible is good enough."""
+
+    @model_validator(mode="after")
+    def _lists_do_not_clash(self) -> AssortmentSettings:
+        both = sorted(set(self.must_not_list) & (set(self.must_list) | set(self.core)))
+        if both:
+            raise ValueError(f"SKU {', '.join(both[:5])} is in must_not_list and in must_list or core")
+        return self
+
+
+class PromotionSettings(Section):
+    """Section ``[promotions]``."""
+
+    enabled: bool = True
+    """Whether promotions are planned, where their history is given."""
+    budget: float | None = Field(default=None, ge=0)
+    """Money for the whole horizon, net of suppliers' funding; as much as in the last such stretch by default."""
+    horizon: int = Field(default=13, ge=1, le=106)
+    """Periods planned."""
+    start: dt.date | None = None
+    """First day planned; the period after the last sales by default."""
+    depths: tuple[Annotated[float, Field(gt=0, le=0.9)], ...] = Field(default=(0.1, 0.2, 0.3), min_length=1)
+    """Price cuts to choose from, as shares of the price."""
+    max_per_category_period: int = Field(default=3, ge=0)
+    """Most promotions of a category in one period and store cluster."""
+    max_per_sku: int = Field(default=3, ge=0)
+    """Most promotions of a SKU over the horizon in one store cluster."""
+    spacing: int = Field(default=4, ge=1)
+    """Periods from one promotion of a SKU to its next."""
+    funding_share: Share = 0.0
+    """Share of the price cut that suppliers pay."""
+    contact_cost: float = Field(default=0.0, ge=0)
+    """Money for showing one promotion in the leaflet of one store for one period."""
+    time_limit: Positive = 120.0
+    """Seconds for the planner."""
+    gap: Share = 0.001
+    """A solution proven this close to the best possible is good enough."""
+
+    @model_validator(mode="after")
+    def _depths_rise(self) -> PromotionSettings:
+        if list(self.depths) != sorted(set(self.depths)):
+            raise ValueError(f"depths must rise, such as [0.1, 0.2]; got {list(self.depths)}")
+        return self
+
+
+class FrontierSettings(Section):
+    """Section ``[frontier]``."""
+
+    max_clusters: int = Field(default=10, ge=1, le=100)
+    """Most store clusters tried."""
+    store_level: bool = True
+    """Also try a plan of its own for each store."""
+    holdout_share: float = Field(default=0.3, gt=0, lt=0.9)
+    """Share of the periods, the last ones, on which gains are measured."""
+    cost_per_cluster: float = Field(default=0.0, ge=0)
+    """Money a year for each store cluster beyond the first."""
+    confidence: float = Field(default=0.9, gt=0, lt=1)
+    """Level of the intervals; going local must pay at this level."""
+
+
+class PrivacySettings(Section):
+    """Section ``[privacy]``."""
+
+    k: int = Field(default=10, ge=1)
+    """Figures about fewer customers than this are not shown."""
+
+
+class ReportSettings(Section):
+    """Section ``[report]``."""
+
+    title: str = ""
+    """Title of the report; the plan's name by default."""
+    max_changes: int = Field(default=50, ge=1, le=10_000)
+    """Lines shown of a long table; the workbook has all."""
+
+
+class EngineSettings(Section):
+    """Section ``[engine]``."""
+
+    kind: Literal["duckdb", "spark"] = "duckdb"
+    """Where big tables are aggregated: in this process, or on a Spark cluster."""
+    memory_limit: str = Field(default="2GB", pattern=r"^\s*\d+(\.\d+)?\s*(KB|MB|GB|TB|KiB|MiB|GiB|TiB)\s*$")
+    """Most memory DuckDB uses before it spills to disk."""
+    threads: int | None = Field(default=None, ge=1, le=1024)
+    """Threads of DuckDB; all cores by default."""
+    master: str = "local[*]"
+    """Spark master, where kind = "spark"."""
+    options: dict[str, str] = {}
+    """Spark options, where kind = "spark"."""
