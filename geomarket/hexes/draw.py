@@ -1,0 +1,38 @@
+"""Cells on matplotlib axes, for notebooks and reports' static figures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import shapely
+
+from geomarket.hexes.cells import cell_polygons
+
+__all__ = ["draw_cells"]
+
+_NO_DATA = "#dddddd"
+
+
+def draw_cells(cells: npt.ArrayLike, values: npt.ArrayLike, label: str, ax: Any = None) -> Any:
+    """Draw cells coloured by a value (viridis; light grey where it is missing) and return the axes."""
+    import matplotlib.pyplot as plt
+    from matplotlib.collections import PolyCollection
+
+    if ax is None:
+        _, ax = plt.subplots(figsize=(7, 7))
+    polygons, owner = shapely.get_parts(cell_polygons(cells), return_index=True)
+    corners = [shapely.get_coordinates(p) for p in polygons]
+    shade = np.asarray(values, dtype=float)[owner]
+    drawn = PolyCollection(corners, array=np.ma.masked_invalid(shade), cmap="viridis", linewidths=0)
+    drawn.get_cmap().set_bad(_NO_DATA)
+    ax.add_collection(drawn)
+    ax.autoscale_view()
+    if len(polygons):
+        middle = np.radians(np.mean(shapely.bounds(polygons)[:, [1, 3]]))
+        ax.set_aspect(1 / max(np.cos(middle), 0.05))
+        ax.figure.colorbar(drawn, ax=ax, label=label, shrink=0.7)
+    ax.set_xlabel("longitude")
+    ax.set_ylabel("latitude")
+    return ax
