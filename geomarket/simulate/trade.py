@@ -1,0 +1,237 @@
+"""Promotions and weekly sales of every store and product."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from geomarket.simulate.demand import Demand, substitution_inflow
+from geomarket.simulate.network import Network
+from geomarket.simulate.products import CATEGORIES, Range
+from geomarket.simulate.settings import SimulationSettings
+from geomarket.simulate.types import RESPONSE_TERMS, response_effects
+
+__all__ = ["CANNIBALISATION", "HALO", "PRICE_FACTOR", "Trade", "build_trade"]
+
+# Category elasticity relative to the types' own, in the order of CATEGORIES; mean 1.
+PRICE_FACTOR = np.array([1.10, 0.90, 0.80, 1.15, 1.05, 0.90, 1.15, 0.95])
+# (promoted category, category that gains, log units when all of the promoted category's trade is in the mailer)
+HALO = (
+    ("Coffee and tea", "Breakfast", 0.30),
+    ("Beer and wine", "Snacks", 0.35),
+    ("Soft drinks", "Snacks", 0.20),
+    ("Pasta, rice and world foods", "Dairy and plant-based", 0.22),
+)
+# Share of a promotion's extra units that substitutes in the same store lose.
+CANNIBALISATION = 0.25
+_DEPTHS = np.array([0.10, 0.15, 0.20, 0.25, 0.30, 0.33, 0.40])
+_DEPTH_CHANCE = np.array([0.12, 0.18, 0.24, 0.20, 0.12, 0.08, 0.06])
+_MECHANICS = np.array(
+    ["price cut", "price cut", "price cut", "second at half price", "price cut", "3 for 2", "price cut"]
+)
+_STORE_WEEK_SPREAD = 0.05
+_PAIR_WEEK_SPREAD = 0.10
+
+
+@dataclass(frozen=True)
+class Trade:
+    """What was sold, at which price, and what had been expected.
+
+    Attributes
+    ----------
+    store, sku, week : ndarray of int
+        Row, column and week of each line of sales.
+    units : ndarray of int64
+        Units sold, at least 1.
+    cents : ndarray of int64
+        Price of one unit in cents, after any discount.
+    expected : ndarray of shape (n_stores, n_skus)
+        Poisson mean of the units over the whole window.
+    promotions : DataFrame
+        The market's table of that name.
+    """
+
+    store: np.ndarray
+    sku: np.ndarray
+    week: np.ndarray
+    units: np.ndarray
+    cents: np.ndarray
+    expected: np.ndarray
+    promotions: pd.DataFrame
+
+
+def build_trade(
+    settings: SimulationSettings, network: Network, skus: Range, demand: Demand, periods: np.ndarray
+) -> Trade:
+    """Return sales and promotions, store by store, each store from its own random stream."""
+    effects = network.mix @ response_effects(settings.localisation)
+    calendar = _Calendar(settings, skus)
+    base_cents = np.rint(skus.products["price"].to_numpy() * 100).astype(np.int64)
+    region = pd.Categorical(
+        network.stores["promo_region"], categories=["North", "East", "South", "West"]
+    ).codes
+    large = network.stores["format"].eq("hypermarket").to_numpy()
+    expected = np.zeros(demand.rate.shape)
+    lines, promotions = [], []
+    for store in range(len(demand.rate)):
+        rng = settings.stream("sales", store)
+        listed = _listed(demand, store, settings.weeks)
+        plan = calendar.for_store(settings.stream("promotions", 1, store), region[store], bool(large[store]))
+        mean = _mean_units(settings, rng, demand, skus, plan, effects[store], store, listed)
+        units = rng.poisson(mean)
+        sku, week = np.nonzero(units)
+        cents = np.rint(base_cents[:, None] * (1 - plan.depth)).astype(np.int64)
+        expected[store] = mean.sum(axis=1)
+        lines.append((np.full(len(sku), store), sku, week, units[sku, week], cents[sku, week]))
+        promotions.append(_promotion_lines(store, plan, listed))
+    columns = [np.concatenate(parts) for parts in zip(*lines)]
+    table = _promotion_table(promotions, network, skus, periods)
+    return Trade(*columns, expected=expected, promotions=table)
+
+
+@dataclass(frozen=True)
+class _StorePlan:
+    """Promotions of one store, arrays of shape (n_skus, weeks)."""
+
+    depth: np.ndarray
+    mechanic: np.ndarray
+    display: np.ndarray
+    mailer: np.ndarray
+
+
+class _Calendar:
+    """Promotions by region: who is on offer when, how deep, and whether in the mailer.
+
+    Timing is drawn without regard to season or demand, and apart for each region, so that the effects are
+    identified; real chains time offers to demand peaks.
+    """
+
+    def __init__(self, settings: SimulationSettings, skus: Range) -> None:
+        n, weeks = settings.n_skus, settings.weeks
+        shape = (4, n, weeks)
+        self.depth = np.zeros(shape, dtype=np.float32)
+        self.mechanic = np.zeros(shape, dtype=np.int8)
+        self.mailer = np.zeros(shape, dtype=bool)
+        tier = skus.products["tier"].map({"own label": 15.0, "mainstream": 9.0, "premium": 11.0}).to_numpy()
+        slots = weeks // 6 + 2
+        for region in range(4):
+            draw = settings.stream("promotions", 0, region).random((n, slots, 5))
+            gap = 5 + np.floor(-np.log1p(-draw[..., 0]) * (tier[:, None] - 5)).astype(int)
+            gap[:, 0] = np.floor(draw[:, 0, 0] * tier).astype(int)
+            start = np.cumsum(gap, axis=1)
+            deal = np.searchsorted(np.cumsum(_DEPTH_CHANCE), draw[..., 1]).clip(0, len(_DEPTHS) - 1)
+            mailer = draw[..., 2] < 0.40
+            for extra in (0, 1):
+                on = (start + extra < weeks) & ((extra == 0) | (draw[..., 3] < 0.35))
+                sku, slot = np.nonzero(on)
+                week = start[sku, slot] + extra
+                self.depth[region, sku, week] = _DEPTHS[deal[sku, slot]]
+                self.mechanic[region, sku, week] = deal[sku, slot]
+                self.mailer[region, sku, week] = mailer[sku, slot]
+
+    def for_store(self, rng: np.random.Generator, region: int, large: bool) -> _StorePlan:
+        """The region's calendar as one store runs it: some offers left out, displays as space allows."""
+        shape = self.depth.shape[1:]
+        draw = rng.random(shape, dtype=np.float32)
+        runs = (self.depth[region] > 0) & (draw < 0.93)
+        display = runs & (rng.random(shape, dtype=np.float32) < (0.42 if large else 0.27))
+        return _StorePlan(
+            depth=np.where(runs, self.depth[region], 0.0),
+            mechanic=self.mechanic[region],
+            display=display,
+            mailer=runs & self.mailer[region],
+        )
+
+
+def _listed(demand: Demand, store: int, weeks: int) -> np.ndarray:
+    week = np.arange(weeks)[None, :]
+    return (week >= demand.first[store][:, None]) & (week < demand.last[store][:, None])
+
+
+def _mean_units(
+    settings: SimulationSettings,
+    rng: np.random.Generator,
+    demand: Demand,
+    skus: Range,
+    plan: _StorePlan,
+    effects: np.ndarray,
+    store: int,
+    listed: np.ndarray,
+) -> np.ndarray:
+    """Poisson mean of one store, shape (n_skus, weeks); zero where not listed."""
+    price, display, mailer, dip = effects
+    inflow = _inflow_by_week(demand, skus, store, listed)
+    base = np.where(listed, demand.rate[store][:, None] + inflow, 0.0) * skus.season
+    # Weather and events move the whole store; small local surprises move one product for one week.
+    base = base * np.exp(_STORE_WEEK_SPREAD * rng.normal(size=settings.weeks) - _STORE_WEEK_SPREAD**2 / 2)
+    base *= np.exp(_PAIR_WEEK_SPREAD * rng.normal(size=base.shape) - _PAIR_WEEK_SPREAD**2 / 2)
+    on = (plan.depth > 0) & listed
+    log_uplift = (
+        price * PRICE_FACTOR[skus.category][:, None] * np.log1p(-np.where(on, plan.depth, 0.0))
+        + display * (plan.display & on)
+        + mailer * (plan.mailer & on)
+    )
+    after = np.zeros_like(on)
+    after[:, 1:] = on[:, :-1] & ~on[:, 1:]
+    mean = base * np.exp(log_uplift + dip * after + _halo(base, skus, plan.mailer & on))
+    extra = base * np.expm1(log_uplift)
+    taken = CANNIBALISATION * (skus.substitutes.T @ extra)
+    return np.where(listed, np.maximum(mean - taken, 0.3 * mean), 0.0)
+
+
+def _inflow_by_week(demand: Demand, skus: Range, store: int, listed: np.ndarray) -> np.ndarray:
+    """Units per week gained from absent SKUs; the listing changes in a few weeks only."""
+    lost = np.where(listed, 0.0, demand.rate[store][:, None])
+    return substitution_inflow(lost, skus)
+
+
+def _halo(base: np.ndarray, skus: Range, mailed: np.ndarray) -> np.ndarray:
+    """Log lift of each SKU from the mailed share of the complementary category's usual trade."""
+    codes = list(CATEGORIES)
+    lift = np.zeros((len(codes), base.shape[1]))
+    for source, target, strength in HALO:
+        member = skus.category == codes.index(source)
+        total = base[member].sum(axis=0)
+        mailed_units = np.where(mailed[member], base[member], 0.0).sum(axis=0)
+        lift[codes.index(target)] += strength * np.divide(
+            mailed_units, total, out=np.zeros_like(total), where=total > 0
+        )
+    return lift[skus.category]
+
+
+def _promotion_lines(store: int, plan: _StorePlan, listed: np.ndarray) -> tuple[np.ndarray, ...]:
+    sku, week = np.nonzero((plan.depth > 0) & listed)
+    return (
+        np.full(len(sku), store),
+        sku,
+        week,
+        plan.depth[sku, week].astype(float).round(2),
+        plan.mechanic[sku, week],
+        plan.display[sku, week],
+        plan.mailer[sku, week],
+    )
+
+
+def _promotion_table(
+    lines: list[tuple[np.ndarray, ...]], network: Network, skus: Range, periods: np.ndarray
+) -> pd.DataFrame:
+    store, sku, week, depth, mechanic, display, mailer = (np.concatenate(parts) for parts in zip(*lines))
+    return pd.DataFrame(
+        {
+            "store_id": network.stores["store_id"].to_numpy()[store],
+            "sku": skus.products["sku"].to_numpy()[sku],
+            "period": periods[week],
+            "depth": depth,
+            "mechanic": _MECHANICS[mechanic],
+            "display": display,
+            "mailer": mailer,
+        }
+    )
+
+
+def effects_by_store(settings: SimulationSettings, network: Network) -> pd.DataFrame:
+    """Promotion effects averaged over each store's catchment mix."""
+    effects = network.mix @ response_effects(settings.localisation)
+    return pd.DataFrame(effects, index=network.stores["store_id"], columns=list(RESPONSE_TERMS))
