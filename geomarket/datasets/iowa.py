@@ -479,6 +479,13 @@ def _areas(folder: Path, log: _Log) -> tuple[AreaLayer, ...]:
         )  # fmt: skip
         if broken.any():
             layer.loc[broken, "geometry"] = layer.loc[broken, "geometry"].make_valid()
+    pieces = census2000["area_id"].duplicated(keep="first")
+    log.found(
+        "areas: tracts 2000", "area_id", "tract in two pieces", int(pieces.sum()), len(census2000), "repaired",
+        "tracts that come as two polygons of the same id (the published total of the layer is that of all rows): "
+        "kept apart, the second under an id of its own",
+    )  # fmt: skip
+    census2000.loc[pieces, "area_id"] = census2000.loc[pieces, "area_id"] + "-2"
     zips = _zip_areas(folder, counties, log)
     return (
         AreaLayer("Tracts 2020", _keyed(tracts), _TRACT_2020, "pop_2020", 2020, "Census 2020"),
@@ -580,7 +587,7 @@ _TRACT_2000 = (
     _rate("one_person", "living alone", "hh_1person", "households"),
     _rate("married_children", "married couples with children", "marhh_chd", "households"),
     _rate("married_no_children", "married couples without children", "marhh_no_c", "households"),
-    _rate("single_mother", "single mothers", "fhh_child", "households"),
+    _rate("single_mother", "single mothers", "fhh_child", "households", protected=True),
     _rate("renting", "renting their home", "hh_renter", "hh_occupied"),
     _rate("vacant", "homes standing empty", "hh_vacant", "hh_units"),
 )
@@ -595,7 +602,7 @@ _COUNTY = (
     _mean("median_household_income", "median household income", "median_household_income", "households", "$"),
     _mean("broadband", "households with broadband", "household_has_broadband", "households"),
     _mean("unemployment", "unemployed", "unemployment_rate", "pop"),
-    _mean("uninsured", "without health insurance", "uninsured", "pop"),
+    _mean("uninsured", "uninsured", "uninsured", "pop"),
     _mean("veterans", "veterans", "veterans", "pop"),
 )
 

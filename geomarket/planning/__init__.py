@@ -1,1 +1,1 @@
-"""."""
+"""Run a whole plan: stages, outputs, manifest."""
