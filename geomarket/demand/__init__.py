@@ -1,1 +1,35 @@
-"""."""
+"""Demand: what each store would sell of each SKU, listed or not.
+
+Size of the store × rate of the SKU × local lift, fitted on the pairs seen listed; what a listed pair sold is drawn
+towards that as far as chance explains the difference. Which family of local lifts is used is decided per category on
+pairs held out, the baseline on ties. Forecasts for unlisted pairs run high, because stores list what sells: they are
+called unvalidated until a discount has been learnt from pairs that were listed later.
+"""
+
+from geomarket.demand.baseline import Baseline, fit_baseline, fit_biproportional
+from geomarket.demand.discount import NewListingDiscount, learn_discount
+from geomarket.demand.exposure import listing_exposure, listing_spans
+from geomarket.demand.families import BaselineFamily, ClusterFamily, Family
+from geomarket.demand.holdout import holdout_metrics
+from geomarket.demand.model import Demand, fit_demand
+from geomarket.demand.pairs import Pairs, make_pairs
+from geomarket.demand.shrinkage import poisson_gamma
+
+__all__ = [
+    "Baseline",
+    "BaselineFamily",
+    "ClusterFamily",
+    "Demand",
+    "Family",
+    "NewListingDiscount",
+    "Pairs",
+    "fit_baseline",
+    "fit_biproportional",
+    "fit_demand",
+    "holdout_metrics",
+    "learn_discount",
+    "listing_exposure",
+    "listing_spans",
+    "make_pairs",
+    "poisson_gamma",
+]

@@ -204,7 +204,7 @@ def _choose(table: pd.DataFrame) -> tuple[int, str]:
         only = int(table["n_clusters"].iloc[0])
         return only, "No number of store clusters between 1 and the number of stores was tried."
     if tried["bootstrap_ari"].isna().all():
-        best = tried.loc[tried["silhouette"].idxmax()]
+        best = tried.nlargest(1, "silhouette").iloc[0]
         g = int(best["n_clusters"])
         return (
             g,
@@ -212,13 +212,13 @@ def _choose(table: pd.DataFrame) -> tuple[int, str]:
         )
     stable = tried[tried["bootstrap_ari"] >= STABLE_ARI]
     if len(stable):
-        best = stable.loc[stable["silhouette"].idxmax()]
+        best = stable.nlargest(1, "silhouette").iloc[0]
         g = int(best["n_clusters"])
         return g, (
             f"{g} store clusters: the highest silhouette ({best['silhouette']:.2f}) of the numbers that come back "
             f"when stores are resampled (bootstrap ARI {best['bootstrap_ari']:.2f}, {STABLE_ARI} asked for)."
         )
-    best = tried.loc[tried["bootstrap_ari"].idxmax()]
+    best = tried.nlargest(1, "bootstrap_ari").iloc[0]
     g = int(best["n_clusters"])
     return g, (
         f"{g} store clusters come back best when stores are resampled (bootstrap ARI {best['bootstrap_ari']:.2f}), "

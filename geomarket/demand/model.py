@@ -1,0 +1,364 @@
+"""Expected units and margin of every store × SKU, listed or not, with provenance and interval."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pandas as pd
+from scipy.stats import gamma
+
+from geomarket.demand.baseline import fit_baseline
+from geomarket.demand.families import BaselineFamily, ClusterFamily, Family
+from geomarket.demand.holdout import INNER, OUTER, TRAIN, choose_families, holdout_table, split_pairs
+from geomarket.demand.pairs import Pairs, make_pairs
+from geomarket.demand.shrinkage import Scatter, fit_scatter, poisson_gamma
+from geomarket.errors import TableError
+from geomarket.results import Result
+
+if TYPE_CHECKING:
+    from geomarket.demand.discount import NewListingDiscount
+
+__all__ = ["Demand", "fit_demand"]
+
+_log = logging.getLogger(__name__)
+
+OBSERVED = "observed+shrunk"
+
+
+@dataclass(frozen=True)
+class Demand(Result):
+    """What each store would sell of each SKU per period, if it listed it.
+
+    Attributes
+    ----------
+    table : DataFrame
+        One row per store × SKU with any trade, ordered by both: store_id, sku, category, listed (seen listed in the
+        window), units (mean expected units per period if listed), low, high (90 % interval of that mean, not of a
+        single period's sales), margin (money per period at today's price and cost), family (where the figure
+        comes from: "observed+shrunk" for listed pairs, else the chosen family), exposure (periods listed, 0 if
+        not), transferable_share (share of the demand that would move to other SKUs; NaN until known).
+    holdout : DataFrame
+        category, family, chosen, pairs, wmape, poisson_deviance, spearman_within_sku, bias: forecasts of listed
+        pairs that were held out, each beside the baseline.
+    chosen : DataFrame
+        category, family, pairs, gain, gain_se, reason.
+    validated : bool
+        Whether unlisted forecasts carry a new-listing discount learnt from pairs that were listed later.
+    discount : NewListingDiscount or None
+    scatter : DataFrame
+        category, dispersion, heterogeneity, pairs: how pairs scatter about their forecast.
+    unused : DataFrame
+        table, id, reason: stores and SKUs without trade, about which nothing is said.
+    n_periods : int
+        Periods of the window.
+    notes : tuple of str
+    """
+
+    table: pd.DataFrame
+    holdout: pd.DataFrame
+    chosen: pd.DataFrame
+    validated: bool
+    scatter: pd.DataFrame
+    unused: pd.DataFrame
+    n_periods: int
+    discount: NewListingDiscount | None = None
+    notes: tuple[str, ...] = field(default_factory=tuple)
+
+    def summary(self) -> list[str]:
+        """Say what was forecast, how well held-out pairs were met, and what is not validated."""
+        listed = int(self.table["listed"].sum())
+        lines = [
+            f"Demand of {self.table['store_id'].nunique():,} stores × {self.table['sku'].nunique():,} SKUs: "
+            f"{listed:,} pairs seen listed, {len(self.table) - listed:,} forecast."
+        ]
+        overall = self.holdout[self.holdout["category"] == "all"].set_index("family").to_dict("index")
+        if overall and overall["chosen"]["pairs"] > 0:
+            ours, base = overall["chosen"], overall["baseline"]
+            local = int((self.chosen["family"] != "baseline").sum())
+            lines.append(
+                f"On {int(ours['pairs']):,} listed pairs held out: WMAPE {ours['wmape']:.3f} "
+                f"(baseline {base['wmape']:.3f}), rank correlation over stores {ours['spearman_within_sku']:.2f} "
+                f"({base['spearman_within_sku']:.2f}), bias {ours['bias']:+.1%}; a local family was clearly better "
+                f"than the baseline in {local} of {len(self.chosen)} categories."
+            )
+        if self.discount is None:
+            lines.append(
+                "Forecasts for SKUs a store doesn't list are UNVALIDATED and probably too high: stores list what "
+                "sells, and the hold-out has listed pairs only. Learn a new-listing discount from pairs listed later."
+            )
+        else:
+            lines.append(self.discount.summary()[0])
+        if len(self.unused):
+            counts = self.unused["table"].value_counts()
+            lines.append(
+                "Without trade and so without a forecast: "
+                + ", ".join(f"{number:,} of {table}" for table, number in counts.sort_index().items())
+                + "."
+            )
+        return lines + list(self.notes)
+
+
+def fit_demand(
+    sales: pd.DataFrame,
+    stores: pd.DataFrame,
+    products: pd.DataFrame,
+    store_clusters: pd.Series | None,
+    n_periods: int,
+    *,
+    families: Sequence[Family] | None = None,
+    discount: NewListingDiscount | None = None,
+    calendar: Sequence[Any] | None = None,
+    exposure: Literal["extended", "span", "window"] = "extended",
+    holdout_share: float = 0.2,
+    random_state: int = 0,
+) -> Demand:
+    """Estimate the demand of every store × SKU from the pairs seen listed.
+
+    Listed pairs get what they sold, drawn towards size × rate × local lift as far as chance explains the
+    difference. Unlisted pairs get size × rate × local lift, times the new-listing discount if one is given. Which
+    family of local lifts speaks for a category is decided on pairs held out, the baseline (no lift) on ties.
+
+    Parameters
+    ----------
+    sales : DataFrame
+        One row per store × SKU as of ``engine.store_sku_periods``: store_id, sku, units, periods_sold,
+        first_period, last_period. A column ``exposure`` (periods listed and in stock) is used as it is; rows
+        with units 0 and exposure > 0 (listed, unsold) then count as what they are.
+    stores : DataFrame
+        store_id.
+    products : DataFrame
+        sku, category, price, cost (money).
+    store_clusters : Series or None
+        store_cluster by store_id (index); adds the family "cluster".
+    n_periods : int
+        Periods in the window.
+    families : sequence of Family, optional
+        Families to choose from beside the baseline, instead of "cluster" alone.
+    discount : NewListingDiscount, optional
+        From :func:`~geomarket.demand.discount.learn_discount`.
+    calendar : sequence of dates, optional
+        The window's periods in order; see :func:`~geomarket.demand.exposure.listing_exposure`.
+    exposure : {"extended", "span", "window"}
+        How the time on the shelf is judged from dates of sale.
+    holdout_share : float
+        Share of each SKU's pairs held out to choose by, and again to report on. 0 skips both: the last of the
+        families is then used without proof (said in the notes).
+    random_state : int
+        Seed of the hold-out.
+
+    Returns
+    -------
+    Demand
+
+    Raises
+    ------
+    TableError
+        If a table lacks a column, repeats a key or names an unknown id.
+
+    Notes
+    -----
+    Size and rate: iterative proportional fitting on listed cells. Posterior mean of a listed pair: (a + y) / (b + E)
+    with a / b = size × rate × lift and a by variance components of held-out pairs, chance beyond Poisson counted as
+    less evidence. Intervals: 5 % and 95 % points of the gamma posterior of the mean (listed) and of the gamma
+    spread of true rates about forecasts (unlisted). They don't hold the uncertainty of sizes.
+    """
+    for column in ("price", "cost"):
+        if column not in products.columns:
+            raise TableError(
+                f"products: column '{column}' is missing. Margins need price and cost of every SKU."
+            )
+    pairs = make_pairs(sales, stores, products, n_periods, calendar=calendar, exposure=exposure)
+    tried: list[Family] = [BaselineFamily()]
+    if families is not None:
+        tried += [family for family in families if family.name != "baseline"]
+    elif store_clusters is not None:
+        tried.append(ClusterFamily(store_clusters))
+    notes = list(pairs.notes)
+    if holdout_share > 0:
+        chosen, holdout, scatter = _judge(pairs, tried, holdout_share, random_state)
+    else:
+        chosen, holdout, scatter = _unjudged(pairs, tried)
+        notes.append(f"No hold-out was made: family '{tried[-1].name}' is used everywhere without proof.")
+    surface = _forecast(pairs, tried, chosen["family"].tolist())
+    _log.info("demand: %d pairs, %d families tried", len(pairs), len(tried))
+    table = _table(pairs, surface, chosen["family"].tolist(), scatter, products, discount)
+    return Demand(
+        table=table,
+        holdout=holdout,
+        chosen=chosen,
+        validated=discount is not None,
+        scatter=_scatter_table(pairs, scatter),
+        unused=pairs.unused,
+        n_periods=n_periods,
+        discount=discount,
+        notes=tuple(notes),
+    )
+
+
+def _surfaces(pairs: Pairs, families: Sequence[Family]) -> dict[str, np.ndarray]:
+    """Fit every family's forecast of units per period."""
+    base = fit_baseline(pairs).surface(pairs.category)
+    return {family.name: base * family.lift(pairs, base) for family in families}
+
+
+def _mixed(pairs: Pairs, surfaces: dict[str, np.ndarray], chosen: Sequence[str]) -> np.ndarray:
+    mixed = np.empty_like(next(iter(surfaces.values())))
+    for c, name in enumerate(chosen):
+        columns = pairs.category == c
+        mixed[:, columns] = surfaces[name][:, columns]
+    return mixed
+
+
+def _forecast(pairs: Pairs, families: Sequence[Family], chosen: Sequence[str]) -> np.ndarray:
+    needed = [family for family in families if family.name in set(chosen)]
+    return _mixed(pairs, _surfaces(pairs, needed), chosen)
+
+
+def _judge(
+    pairs: Pairs, families: Sequence[Family], share: float, random_state: int
+) -> tuple[pd.DataFrame, pd.DataFrame, list[Scatter]]:
+    """Choose families on the inner part, report on the outer, and measure the scatter about the forecasts there."""
+    part = split_pairs(pairs, share, random_state)
+    first = _surfaces(pairs.only(part == TRAIN), families)
+    chosen = choose_families(pairs, part, first)
+    names = chosen["family"].tolist()
+    second = _surfaces(pairs.only(part != OUTER), families)
+    mixed = _mixed(pairs, second, names)
+    holdout = holdout_table(pairs, part, second, names, mixed)
+    held = np.flatnonzero((part == OUTER) | (part == INNER))
+    rate = np.where(
+        part[held] == OUTER,
+        mixed[pairs.store[held], pairs.sku[held]],
+        _mixed(pairs, first, names)[pairs.store[held], pairs.sku[held]],
+    )
+    return chosen, holdout, _scatters(pairs, held, np.nan_to_num(rate) * pairs.exposure[held], lost=0.0)
+
+
+def _unjudged(pairs: Pairs, families: Sequence[Family]) -> tuple[pd.DataFrame, pd.DataFrame, list[Scatter]]:
+    surfaces = _surfaces(pairs, families[-1:])
+    rate = surfaces[families[-1].name][pairs.store, pairs.sku]
+    lost = float(sum(pairs.shape))
+    scatter = _scatters(pairs, np.arange(len(pairs)), np.nan_to_num(rate) * pairs.exposure, lost)
+    chosen = pd.DataFrame(
+        {
+            "category": pairs.categories,
+            "family": families[-1].name,
+            "pairs": 0,
+            "gain": np.nan,
+            "gain_se": np.nan,
+            "reason": "no hold-out",
+        }
+    )
+    columns = [
+        "category",
+        "family",
+        "chosen",
+        "pairs",
+        "wmape",
+        "poisson_deviance",
+        "spearman_within_sku",
+        "bias",
+    ]
+    return chosen, pd.DataFrame(columns=columns), scatter
+
+
+def _scatters(
+    pairs: Pairs, rows: np.ndarray, mean: np.ndarray, lost: float, smallest: int = 200
+) -> list[Scatter]:
+    """Fit the scatter per category; a category with few pairs takes that of the whole shop."""
+    units, category = pairs.units[rows], pairs.category[pairs.sku[rows]]
+    overall = fit_scatter(units, mean, lost=lost)
+    found = []
+    for c in range(len(pairs.categories)):
+        inside = (category == c) & (mean > 0)
+        part = lost * inside.sum() / max(len(rows), 1)
+        found.append(
+            fit_scatter(units[inside], mean[inside], lost=part) if inside.sum() >= smallest else overall
+        )
+    return found
+
+
+def _scatter_table(pairs: Pairs, scatter: Sequence[Scatter]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "category": pairs.categories,
+            "dispersion": [s.dispersion for s in scatter],
+            "heterogeneity": [s.heterogeneity for s in scatter],
+            "pairs": np.bincount(pairs.pair_category, minlength=len(pairs.categories)),
+        }
+    )
+
+
+def _table(
+    pairs: Pairs,
+    surface: np.ndarray,
+    chosen: Sequence[str],
+    scatter: Sequence[Scatter],
+    products: pd.DataFrame,
+    discount: NewListingDiscount | None,
+) -> pd.DataFrame:
+    n_stores, n_skus = pairs.shape
+    factor, factor_cv2 = np.ones(n_skus), np.zeros(n_skus)
+    if discount is not None:
+        factor, factor_cv2 = discount.factors(pairs.categories[pairs.category])
+    units = surface * factor
+    low, high = _unlisted_interval(pairs, units, scatter, factor_cv2)
+    place = (pairs.store, pairs.sku)
+    units[place], low[place], high[place] = _listed(pairs, surface[place], scatter)
+    listed = np.zeros((n_stores, n_skus), dtype=bool)
+    exposure = np.zeros((n_stores, n_skus))
+    listed[place], exposure[place] = True, pairs.exposure
+    indexed = products.set_index("sku")
+    unit_margin = (
+        (indexed["price"].astype(float) - indexed["cost"].astype(float)).reindex(pairs.skus).to_numpy()
+    )
+    names = np.asarray([*chosen, OBSERVED], dtype=object)
+    source = np.where(listed, len(chosen), pairs.category[None, :])
+    return pd.DataFrame(
+        {
+            "store_id": pairs.stores.repeat(n_skus).astype("str"),
+            "sku": np.tile(pairs.skus.to_numpy(dtype=object), n_stores),
+            "category": np.tile(pairs.categories.to_numpy(dtype=object)[pairs.category], n_stores),
+            "listed": listed.ravel(),
+            "units": units.ravel(),
+            "low": low.ravel(),
+            "high": high.ravel(),
+            "margin": (units * unit_margin).ravel(),
+            "family": names[source.ravel()],
+            "exposure": exposure.ravel(),
+            "transferable_share": np.nan,
+        }
+    ).astype({"sku": "str", "category": "str", "family": "str"})
+
+
+def _listed(
+    pairs: Pairs, prior: np.ndarray, scatter: Sequence[Scatter]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return posterior mean and 90 % interval of the rates of listed pairs."""
+    mean, low, high = np.empty(len(pairs)), np.empty(len(pairs)), np.empty(len(pairs))
+    for c, spread in enumerate(scatter):
+        rows = np.flatnonzero(pairs.pair_category == c)
+        shape, rate = spread.prior(prior[rows])
+        mean[rows] = poisson_gamma(pairs.units[rows], pairs.exposure[rows], shape, rate)
+        # Chance beyond Poisson: dispersion units carry the evidence of one.
+        evidence = (shape + pairs.units[rows]) / spread.dispersion
+        low[rows] = mean[rows] * gamma.ppf(0.05, evidence) / evidence
+        high[rows] = mean[rows] * gamma.ppf(0.95, evidence) / evidence
+    return mean, low, high
+
+
+def _unlisted_interval(
+    pairs: Pairs, units: np.ndarray, scatter: Sequence[Scatter], factor_cv2: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the 90 % interval of the true rates about their forecasts, wider for SKUs few stores list."""
+    stores_listing = np.maximum(np.bincount(pairs.sku, minlength=pairs.shape[1]), 1)
+    sold = np.maximum(np.bincount(pairs.sku, weights=pairs.units, minlength=pairs.shape[1]), 1.0)
+    heterogeneity = np.array([s.heterogeneity for s in scatter])[pairs.category]
+    dispersion = np.array([s.dispersion for s in scatter])[pairs.category]
+    cv2 = heterogeneity * (1 + 1 / stores_listing) + dispersion / sold + factor_cv2
+    shape = 1 / np.maximum(cv2, 1e-6)
+    return units * (gamma.ppf(0.05, shape) / shape), units * (gamma.ppf(0.95, shape) / shape)
