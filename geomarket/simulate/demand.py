@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from geomarket.simulate.catalogue import CATEGORIES
 from geomarket.simulate.network import Network
-from geomarket.simulate.products import CATEGORIES, Range
+from geomarket.simulate.products import Range
 from geomarket.simulate.settings import SimulationSettings
 
 __all__ = ["TRANSFER", "Demand", "build_demand", "listing_table", "substitution_inflow"]
@@ -18,7 +19,7 @@ TRANSFER = np.array([0.40, 0.45, 0.55, 0.35, 0.50, 0.55, 0.45, 0.30])
 _UNITS_PER_PAIR = 5.0
 _PAIR_SPREAD = 0.20
 _LATENT_FACTORS = 4
-_LATENT_SPREAD = 0.30
+_LATENT_SPREAD = 0.20
 # Retailers list what sells locally, but see it through noise; a range review halfway draws half of it anew.
 _LISTING_SPREAD = 0.55
 _TRIAL_SHARE = 0.025
@@ -102,7 +103,7 @@ def _lift(settings: SimulationSettings, network: Network, skus: Range) -> np.nda
 def _shelves(settings: SimulationSettings, network: Network, skus: Range) -> np.ndarray:
     """Shelf width by store and category: about half of the whole range, more in large stores."""
     area = network.stores["size_m2"].to_numpy()
-    share = (0.50 + 0.115 * (np.log(area) - np.log(area).mean())).clip(0.22, 0.88)
+    share = (0.45 + 0.115 * (np.log(area) - np.log(area).mean())).clip(0.22, 0.88)
     total = np.bincount(skus.category, skus.products["width_cm"], len(CATEGORIES))
     taste = np.stack(
         [settings.stream("listing", 1_000_000 + s).normal(0, 0.05, len(CATEGORIES)) for s in range(len(area))]

@@ -124,7 +124,7 @@ def build_city(settings_seed: int) -> City:
     inside, seeds = _settle(rng)
     polygons = _tessellate(seeds, inside, warp)
     seeds = seeds[inside]
-    city_km = _plane(polygons)
+    outline = shapely.union_all(polygons)
 
     district = cKDTree(np.array([place[1:] for place in _DISTRICTS])).query(seeds)[1]
     order = np.lexsort((-seeds[:, 1].round(6), district))
@@ -132,7 +132,7 @@ def build_city(settings_seed: int) -> City:
     area_types = _draw_types(settings.stream("types"), seeds)
     areas = _area_frame(polygons, district)
     districts = _district_frame(areas)
-    wards = _ward_frame(rng, warp, city_km, areas)
+    wards = _ward_frame(rng, warp, outline, areas)
     population = settings.stream("types", 1).gamma(18.0, 1.0 / 18.0, len(areas))
     points = _points(settings.stream("points"), areas, wards, population)
     cells = _cells(areas)
@@ -234,11 +234,6 @@ def _to_lonlat(km: np.ndarray) -> np.ndarray:
     return np.column_stack([lon, lat]).round(_DECIMALS)
 
 
-def _plane(polygons: np.ndarray) -> shapely.Geometry:
-    """The union of lon/lat polygons, still in degrees."""
-    return shapely.union_all(polygons)
-
-
 def _draw_types(rng: np.random.Generator, seeds: np.ndarray) -> np.ndarray:
     """Return the type mix of each area: one dominant type per area, in patches a few km wide, and a minority."""
     r = np.hypot(*seeds.T)
@@ -261,7 +256,7 @@ def _draw_types(rng: np.random.Generator, seeds: np.ndarray) -> np.ndarray:
     minority[np.arange(len(seeds)), dominant] = 0
     minority *= rng.gamma(1.0, 1.0, minority.shape)
     minority /= minority.sum(axis=1, keepdims=True)
-    main = rng.beta(14, 4, len(seeds)).clip(0.55, 0.97)
+    main = rng.beta(15, 3.5, len(seeds)).clip(0.55, 0.97)
     mix = minority * (1 - main)[:, None]
     mix[np.arange(len(seeds)), dominant] = main
     return mix

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from geomarket.market.model import Market
+from geomarket.simulate.catalogue import CATEGORIES, OWN_CHAIN
 from geomarket.simulate.census import area_layers
 from geomarket.simulate.demand import TRANSFER, Demand, build_demand, listing_table, substitution_inflow
 from geomarket.simulate.geography import CITY, City, build_city
@@ -22,7 +23,7 @@ from geomarket.simulate.people import (
     build_customers,
     build_trips,
 )
-from geomarket.simulate.products import ATTRIBUTES, CATEGORIES, OWN_CHAIN, Range, build_range
+from geomarket.simulate.products import ATTRIBUTES, Range, build_range
 from geomarket.simulate.settings import SimulationSettings
 from geomarket.simulate.shopping import build_baskets
 from geomarket.simulate.tables import load_tables, yearly_totals
@@ -154,7 +155,7 @@ def simulate_market(
 
 
 def _stamps(periods: np.ndarray) -> np.ndarray:
-    return periods.astype("datetime64[s]")
+    return periods.astype("datetime64[ns]")
 
 
 def _points(city: City, people: int) -> pd.DataFrame:
@@ -218,7 +219,9 @@ def _truth(
 
     absent = np.where(demand.last == settings.weeks, 0.0, demand.rate)
     substitution = skus.substitutes.tocoo()
-    area_types = pd.DataFrame(city.area_types, index=pd.Index(city.areas["area_id"]), columns=list(TYPES))
+    area_types = pd.DataFrame(
+        city.area_types.copy(), index=pd.Index(city.areas["area_id"]), columns=list(TYPES)
+    )
     area_types.insert(0, "type", np.array(TYPES)[city.area_types.argmax(axis=1)])
     return SimulatedTruth(
         settings=asdict(settings),

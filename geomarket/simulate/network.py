@@ -7,15 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from geomarket.simulate.catalogue import OWN_CHAIN
 from geomarket.simulate.geography import CENTRE_LAT, CENTRE_LON, STREETS, City, km_between
-from geomarket.simulate.products import OWN_CHAIN
 from geomarket.simulate.settings import SimulationSettings
 from geomarket.simulate.types import SPEND_INDEX, TYPES
 
 __all__ = ["DISTANCE_EXPONENT", "FLOOR_KM", "SIZE_EXPONENT", "Network", "build_network"]
 
 SIZE_EXPONENT = 0.85
-DISTANCE_EXPONENT = -1.9
+DISTANCE_EXPONENT = -2.1
 FLOOR_KM = 0.5
 COMPETITORS_PER_STORE = 1.3
 

@@ -18,7 +18,6 @@ from geomarket.simulate.types import (
     CONTACT_CHANNELS,
     CONTACT_RESPONSE,
     SPEND_INDEX,
-    TYPES,
 )
 
 __all__ = ["LOYALTY", "SPEND", "Customers", "Trips", "build_contacts", "build_customers", "build_trips"]
@@ -87,7 +86,7 @@ def build_customers(
             "customer_id": [f"C{i:07d}" for i in range(1, n + 1)],
             "lon": lon,
             "lat": lat,
-            "joined": (start + joined.astype("timedelta64[D]")).astype("datetime64[s]"),
+            "joined": (start + joined.astype("timedelta64[D]")).astype("datetime64[ns]"),
             "consent_mail": draw[:, 4] < CONSENT[kind, 0],
             "consent_mobile": draw[:, 5] < CONSENT[kind, 1],
             "consent_email": draw[:, 6] < CONSENT[kind, 2],
@@ -164,14 +163,8 @@ def build_contacts(settings: SimulationSettings, customers: Customers, start: np
     return pd.DataFrame(
         {
             "customer_id": customers.table["customer_id"].to_numpy()[who],
-            "date": (start + day.astype("timedelta64[D]")).astype("datetime64[s]"),
+            "date": (start + day.astype("timedelta64[D]")).astype("datetime64[ns]"),
             "channel": np.array(CONTACT_CHANNELS)[channel],
             "responded": responded,
         }
     )
-
-
-def spend_by_type() -> dict[str, float]:
-    """Mean money of a card trip by type, in €."""
-    mean = SPEND["p"] * SPEND["gamma"] / (SPEND["q"] - 1)
-    return {name: float(mean * index) for name, index in zip(TYPES, SPEND_INDEX)}

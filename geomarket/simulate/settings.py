@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
-from numbers import Integral
 
 import numpy as np
 
@@ -91,7 +90,7 @@ class SimulationSettings:
 
     def _require_whole(self, name: str, low: int, high: int) -> None:
         value = getattr(self, name)
-        if isinstance(value, bool) or not isinstance(value, Integral):
+        if isinstance(value, bool) or not isinstance(value, int | np.integer):
             raise SettingsError(
                 f"{name} = {value!r} is not a whole number. Give one from {low:,} to {high:,}."
             )

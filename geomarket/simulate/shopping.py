@@ -29,6 +29,16 @@ class Baskets:
     cents: np.ndarray
 
 
+@dataclass(frozen=True)
+class _StoreTrips:
+    """Card trips to one store: their rows among all trips, week, customer's type and money in cents."""
+
+    row: np.ndarray
+    week: np.ndarray
+    type: np.ndarray
+    cents: np.ndarray
+
+
 def build_baskets(
     settings: SimulationSettings, trade: Trade, customers: Customers, trips: Trips, taste: np.ndarray
 ) -> Baskets:
@@ -45,42 +55,48 @@ def build_baskets(
     taste : ndarray of shape (n_types, n_skus)
         Relative taste (not log) of each type for each SKU.
     """
-    rng = settings.stream("baskets")
-    weeks, n_types = settings.weeks, len(TYPES)
-    n_groups = (int(trade.store.max()) + 1) * weeks
-    trip_week = trips.store * weeks + trips.day // 7
-    trip_type = customers.type[trips.customer]
-    money = np.bincount(trip_week * n_types + trip_type, trips.cents, n_groups * n_types).reshape(-1, n_types)
+    by_store = np.argsort(trips.store, kind="stable")
+    trip_ends = np.searchsorted(trips.store[by_store], np.arange(settings.n_stores + 1))
+    line_ends = np.searchsorted(trade.store, np.arange(settings.n_stores + 1))
+    parts = []
+    for store in range(settings.n_stores):
+        row = by_store[trip_ends[store] : trip_ends[store + 1]]
+        visits = _StoreTrips(row, trips.day[row] // 7, customers.type[trips.customer[row]], trips.cents[row])
+        lines = slice(line_ends[store], line_ends[store + 1])
+        parts.append(
+            _store_baskets(settings.stream("baskets", store), trade, lines, visits, settings.weeks, taste)
+        )
+    trip, sku, units, cents = (np.concatenate(columns) for columns in zip(*parts))
+    order = np.argsort(trip, kind="stable")
+    return Baskets(trip[order], sku[order], units[order], cents[order])
 
-    sale_week = trade.store * weeks + trade.week
-    takings = np.bincount(sale_week, trade.units * trade.cents, n_groups)
-    wanted = np.divide(_SLACK * money.sum(axis=1), takings, out=np.zeros(n_groups), where=takings > 0)
-    carded = rng.binomial(trade.units, np.minimum(wanted, _MOST_CARD_SHARE)[sale_week])
-    line = np.repeat(np.arange(len(carded)), carded)
-    sku, cents = trade.sku[line], trade.cents[line]
-    kind = _types_of_units(rng, money[sale_week[line]], taste, sku)
-    trip = _fill(rng, sale_week[line] * n_types + kind, cents, trip_week * n_types + trip_type, trips.cents)
-    trip = _fill_empty(trip, sale_week[line], trip_week)
+
+def _store_baskets(
+    rng: np.random.Generator, trade: Trade, lines: slice, visits: _StoreTrips, weeks: int, taste: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return (trip, sku, units, cents) of one store's card trips, in order of trip and SKU."""
+    n_types = len(TYPES)
+    money = np.bincount(visits.week * n_types + visits.type, visits.cents, weeks * n_types).reshape(
+        weeks, n_types
+    )
+    week, sold, price = trade.week[lines], trade.units[lines], trade.cents[lines]
+    takings = np.bincount(week, sold * price, weeks)
+    wanted = np.divide(_SLACK * money.sum(axis=1), takings, out=np.zeros(weeks), where=takings > 0)
+    carded = rng.binomial(sold, np.minimum(wanted, _MOST_CARD_SHARE)[week])
+    unit = np.repeat(np.arange(len(carded)), carded)
+    week, sku, cents = week[unit], trade.sku[lines][unit], price[unit]
+    liking = np.cumsum(money[week] * taste.T[sku], axis=1)
+    kind = (liking < rng.random(len(unit))[:, None] * liking[:, -1:]).sum(axis=1).clip(0, n_types - 1)
+    trip = _fill(rng, week * n_types + kind, cents, visits.week * n_types + visits.type, visits.cents)
+    trip = _fill_empty(trip, week, visits.week)
 
     kept = np.flatnonzero(trip >= 0)
-    order = kept[np.lexsort((cents[kept], sku[kept], trip[kept]))]
+    trip, sku, cents = visits.row[trip[kept]], sku[kept], cents[kept]
+    order = np.lexsort((sku, trip))
     trip, sku, cents = trip[order], sku[order], cents[order]
-    first = np.ones(len(trip), dtype=bool)
-    first[1:] = (trip[1:] != trip[:-1]) | (sku[1:] != sku[:-1])
-    starts = np.flatnonzero(first)
+    starts = np.flatnonzero(np.append(True, (trip[1:] != trip[:-1]) | (sku[1:] != sku[:-1]))[: len(trip)])
     units = np.diff(np.append(starts, len(trip)))
-    return Baskets(trip[starts], sku[starts], units.astype(np.int64), cents[starts])
-
-
-def _types_of_units(
-    rng: np.random.Generator, money: np.ndarray, taste: np.ndarray, sku: np.ndarray
-) -> np.ndarray:
-    kind = np.empty(len(sku), dtype=np.int64)
-    draw = rng.random(len(sku))
-    for part in np.array_split(np.arange(len(sku)), max(1, len(sku) // 250_000)):
-        weight = np.cumsum(money[part] * taste[:, sku[part]].T, axis=1)
-        kind[part] = (weight < draw[part, None] * weight[:, -1:]).sum(axis=1).clip(0, len(taste) - 1)
-    return kind
+    return trip[starts], sku[starts], units, cents[starts]
 
 
 def _fill(
@@ -95,50 +111,40 @@ def _fill(
     Units and trips of a group are laid end to end by money in random order; a unit belongs to the trip in whose
     stretch its middle falls.
     """
-    span = np.int64(4_000_000_000_000)
+    trip = np.full(len(unit_group), -1)
+    if not len(unit_group) or not len(trip_group):
+        return trip
     unit_order = np.lexsort((rng.random(len(unit_group)), unit_group))
     trip_order = np.lexsort((rng.random(len(trip_group)), trip_group))
-    group, price = unit_group[unit_order], cents[unit_order]
-    middle = _running(price, group) * 2 - price
-    end = _running(purse[trip_order], trip_group[trip_order]) * 2
-    # Groups are numbered without gaps, which keeps the line of money inside 64 bits.
-    names, codes = np.unique(np.concatenate([trip_group, unit_group]), return_inverse=True)
-    trip_code, unit_code = codes[: len(trip_group)][trip_order], codes[len(trip_group) :][unit_order]
-    if len(names) * float(span) > 2**62:
-        span = np.int64(2**62 // len(names))
-    found = np.searchsorted(trip_code * span + end, unit_code * span + middle, side="right")
+    unit_group, trip_group = unit_group[unit_order], trip_group[trip_order]
+    # Twice the cents, so that the middle of a unit is a whole number.
+    middle = 2 * _running(cents[unit_order], unit_group) - cents[unit_order]
+    end = 2 * _running(purse[trip_order], trip_group)
+    span = 1 + max(int(middle.max()), int(end.max()))
+    found = np.searchsorted(trip_group * span + end, unit_group * span + middle, side="right")
     found = np.minimum(found, len(trip_order) - 1)
-    same = trip_code[found] == unit_code
-    trip = np.empty(len(group), dtype=np.int64)
-    trip[unit_order] = np.where(same, trip_order[found], -1)
+    trip[unit_order] = np.where(trip_group[found] == unit_group, trip_order[found], -1)
     return trip
 
 
-def _running(values: np.ndarray, group: np.ndarray) -> np.ndarray:
-    """Running total within each run of equal groups."""
-    total = np.cumsum(values)
-    starts = np.flatnonzero(np.append(True, group[1:] != group[:-1]))
-    before = np.where(starts > 0, total[starts - 1], 0)
-    return total - np.repeat(before, np.diff(np.append(starts, len(group))))
-
-
 def _fill_empty(trip: np.ndarray, unit_week: np.ndarray, trip_week: np.ndarray) -> np.ndarray:
-    """Give each trip still empty one unit left over in the same store and week, where there is one."""
+    """Give each trip still empty one unit left over in the same week, where there is one."""
     empty = np.flatnonzero(np.bincount(trip[trip >= 0], minlength=len(trip_week)) == 0)
     spare = np.flatnonzero(trip < 0)
     empty = empty[np.argsort(trip_week[empty], kind="stable")]
     spare = spare[np.argsort(unit_week[spare], kind="stable")]
-    place = _rank(trip_week[empty]) + np.searchsorted(unit_week[spare], trip_week[empty])
-    usable = place < np.searchsorted(unit_week[spare], trip_week[empty], side="right")
+    week, spare_week = trip_week[empty], unit_week[spare]
+    turn = _running(np.ones(len(empty), dtype=np.int64), week) - 1
+    place = np.searchsorted(spare_week, week) + turn
+    usable = place < np.searchsorted(spare_week, week, side="right")
     filled = trip.copy()
     filled[spare[place[usable]]] = empty[usable]
     return filled
 
 
-def _rank(sorted_groups: np.ndarray) -> np.ndarray:
-    """0, 1, 2 … within each run of equal groups."""
-    return (
-        _running(np.ones(len(sorted_groups), dtype=np.int64), sorted_groups) - 1
-        if len(sorted_groups)
-        else sorted_groups
-    )
+def _running(values: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """Running total within each run of equal groups."""
+    total = np.cumsum(values)
+    starts = np.flatnonzero(np.append(True, group[1:] != group[:-1])[: len(group)])
+    before = np.where(starts > 0, total[starts - 1], 0)
+    return total - np.repeat(before, np.diff(np.append(starts, len(group))))

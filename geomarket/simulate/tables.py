@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import ibis
+from typing import Any
+
 import ibis.expr.types as ir
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from geomarket.market.connection import connect
 from geomarket.simulate.people import Trips
 from geomarket.simulate.shopping import Baskets
 from geomarket.simulate.trade import Trade
@@ -33,7 +35,14 @@ def load_tables(
     periods : ndarray of datetime64[D]
         First day of each week.
     """
-    sales = pa.table(
+    connection = connect()
+    _store(connection, "sales", _sales(trade, ids, periods))
+    _store(connection, "baskets", _lines(baskets, trips, ids, periods))
+    return connection.table("sales"), connection.table("baskets")
+
+
+def _sales(trade: Trade, ids: dict[str, np.ndarray], periods: np.ndarray) -> pa.Table:
+    return pa.table(
         {
             "store_id": _named(ids["store"], trade.store),
             "sku": _named(ids["sku"], trade.sku),
@@ -42,9 +51,12 @@ def load_tables(
             "revenue": _money(trade.units * trade.cents),
         }
     )
+
+
+def _lines(baskets: Baskets, trips: Trips, ids: dict[str, np.ndarray], periods: np.ndarray) -> pa.Table:
     trip = baskets.trip
     dates = (periods[0] + trips.day[trip].astype("timedelta64[D]")).astype("datetime64[D]")
-    lines = pa.table(
+    return pa.table(
         {
             "customer_id": _named(ids["customer"], trips.customer[trip]),
             "basket_id": trip.astype(np.int64) + 1,
@@ -52,23 +64,35 @@ def load_tables(
             "date": pa.array(dates, pa.date32()),
             "channel": _named(np.array(["store", "online"]), trips.online[trip].astype(np.int64)),
             "sku": _named(ids["sku"], baskets.sku),
-            "units": baskets.units,
+            "units": baskets.units.astype(np.int64),
             "revenue": _money(baskets.units * baskets.cents),
         }
     )
-    connection = ibis.duckdb.connect()
-    for name, table in (("sales", sales), ("baskets", lines)):
-        # Plain SQL: it holds across versions of ibis and DuckDB, where create_table of an in-memory table does not.
-        connection.con.register("incoming", table)
-        connection.con.execute(f"CREATE TABLE {name} AS SELECT * FROM incoming")
-        connection.con.unregister("incoming")
-    return connection.table("sales"), connection.table("baskets")
 
 
-def _named(names: np.ndarray, codes: np.ndarray) -> pa.Array:
-    return pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32()), pa.array(names, pa.string())).cast(
-        pa.string()
+def _store(connection: Any, name: str, table: pa.Table) -> None:
+    """Create a DuckDB table in the order of the rows.
+
+    In plain SQL, because ibis' create_table of an in-memory table ends in a DROP that DuckDB 2.0 refuses.
+    """
+    columns = ", ".join(
+        f"CAST({column} AS {_sql_type(table, column)}) AS {column}" for column in table.column_names
     )
+    connection.con.register("incoming", table)
+    connection.con.execute(f"CREATE TABLE {name} AS SELECT {columns} FROM incoming")
+    connection.con.unregister("incoming")
+
+
+def _named(names: np.ndarray, codes: np.ndarray) -> pa.DictionaryArray:
+    """Identifiers as codes into a dictionary, spelt out only inside DuckDB."""
+    return pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32()), pa.array(names, pa.string()))
+
+
+def _sql_type(table: pa.Table, column: str) -> str:
+    kind = table.schema.field(column).type
+    if pa.types.is_dictionary(kind):
+        return "VARCHAR"
+    return {pa.date32(): "DATE", pa.int64(): "BIGINT", pa.decimal128(18, 2): "DECIMAL(18, 2)"}[kind]
 
 
 def _money(cents: np.ndarray) -> pa.Array:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from geomarket.simulate.catalogue import CATEGORIES
 from geomarket.simulate.demand import Demand, substitution_inflow
 from geomarket.simulate.network import Network
-from geomarket.simulate.products import CATEGORIES, Range
+from geomarket.simulate.products import Range
 from geomarket.simulate.settings import SimulationSettings
 from geomarket.simulate.types import RESPONSE_TERMS, response_effects
 
@@ -86,9 +87,9 @@ def build_trade(
         expected[store] = mean.sum(axis=1)
         lines.append((np.full(len(sku), store), sku, week, units[sku, week], cents[sku, week]))
         promotions.append(_promotion_lines(store, plan, listed))
-    columns = [np.concatenate(parts) for parts in zip(*lines)]
+    store_of, sku_of, week_of, sold, paid = (np.concatenate(parts) for parts in zip(*lines))
     table = _promotion_table(promotions, network, skus, periods)
-    return Trade(*columns, expected=expected, promotions=table)
+    return Trade(store_of, sku_of, week_of, sold, paid, expected, table)
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ class _Calendar:
         self.depth = np.zeros(shape, dtype=np.float32)
         self.mechanic = np.zeros(shape, dtype=np.int8)
         self.mailer = np.zeros(shape, dtype=bool)
-        tier = skus.products["tier"].map({"own label": 15.0, "mainstream": 9.0, "premium": 11.0}).to_numpy()
+        tier = skus.products["tier"].map({"own label": 18.0, "mainstream": 11.0, "premium": 13.0}).to_numpy()
         slots = weeks // 6 + 2
         for region in range(4):
             draw = settings.stream("promotions", 0, region).random((n, slots, 5))

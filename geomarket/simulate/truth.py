@@ -116,9 +116,7 @@ class SimulatedTruth:
         """Return which pairs are listed in a week, as a frame of bool with the shape of ``demand``."""
         when = pd.Timestamp(period)
         rows = self.listings[(self.listings["first_period"] <= when) & (self.listings["last_period"] >= when)]
-        listed = pd.DataFrame(False, index=self.demand.index, columns=self.demand.columns)
-        values = listed.to_numpy().copy()
-        values[
-            self.demand.index.get_indexer(rows["store_id"]), self.demand.columns.get_indexer(rows["sku"])
-        ] = True
-        return pd.DataFrame(values, index=self.demand.index, columns=self.demand.columns)
+        listed = np.zeros(self.demand.shape, dtype=bool)
+        store = self.demand.index.get_indexer(pd.Index(rows["store_id"]))
+        listed[store, self.demand.columns.get_indexer(pd.Index(rows["sku"]))] = True
+        return pd.DataFrame(listed, index=self.demand.index, columns=self.demand.columns)
