@@ -1,0 +1,443 @@
+"""Who shops where: from cells, stores and what is known of their trade to a catchment for every store."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from geomarket.catchments.calibration import own_constant
+from geomarket.catchments.comparison import MODEL_LABELS, compare_on_flows, compare_on_totals, totals_by_group
+from geomarket.catchments.distances import distance_pairs
+from geomarket.catchments.huff import Decay, Huff, totals_of
+from geomarket.catchments.trade_areas import trade_areas
+from geomarket.errors import SettingsError, TableError
+from geomarket.results import Result
+
+__all__ = ["Catchments", "map_catchments"]
+
+_log = logging.getLogger(__name__)
+
+COMPARISON_COLUMNS = ["model", "label", "sample", "test"]
+
+
+@dataclass(frozen=True)
+class Catchments(Result):
+    """Shares and demand of every store in every cell it reaches, with the model they come from.
+
+    Attributes
+    ----------
+    table : DataFrame
+        cell, store_id, own (bool), km[, minutes], probability (share of the cell's custom), demand (in ``unit``).
+    params : DataFrame
+        term, estimate, se, robust_se, clustered_se, low, high.
+    comparison : DataFrame
+        model, label, sample ("in"/"out"), test and scores; empty where nothing was fitted.
+    profile : DataFrame
+        store_id, neighbourhood, demand, share (of the store's modelled demand from cells with a type). Own stores.
+    areas : DataFrame
+        store_id, cell, share, cumulative, band: core trade areas of modelled demand. Own stores. Those of known
+        customers are :func:`trade_areas` of their flows; they count people, so suppress them before publishing.
+    cells : DataFrame
+        cell, market (in ``unit``), own_share, whitespace (market × (1 − own share)), nearest_own_km.
+    by_format : DataFrame
+        Scores of the fitted totals by store format; empty without totals or formats.
+    model : Huff
+    unit : str
+        What demand and market count: "revenue", "trips", another flow column, or "people".
+    source : {"flows", "totals", "given"}
+        What the coefficients were fitted to.
+    notes : tuple of str
+        What a planner must know.
+    """
+
+    table: pd.DataFrame
+    params: pd.DataFrame
+    comparison: pd.DataFrame
+    profile: pd.DataFrame
+    areas: pd.DataFrame
+    cells: pd.DataFrame
+    by_format: pd.DataFrame
+    model: Huff
+    stores: pd.DataFrame
+    unit: str
+    source: str
+    notes: tuple[str, ...] = field(default=())
+
+    def summary(self) -> list[str]:
+        """Return what the catchments show, how far the model can be trusted, and its caveats."""
+        own = self.table.loc[self.table["own"]]
+        market = float(self.cells["market"].sum())
+        lines = [
+            f"{own['store_id'].nunique():,} own stores draw {own['demand'].sum() / market:.1%} of a market of "
+            f"{market:,.0f} ({self.unit}) in {len(self.cells):,} cells; "
+            f"{self.table['store_id'].nunique() - own['store_id'].nunique():,} competitors share the rest."
+        ]
+        lines += self._decay_sentence() + comparison_sentences(self.comparison)
+        return [*lines, *self.notes]
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw the models' scores out of sample (in sample where there is no other) as bars."""
+        import matplotlib.pyplot as plt
+
+        if self.comparison.empty:
+            raise SettingsError(
+                "Nothing was fitted, so there is nothing to compare; draw from .table instead."
+            )
+        axes = plt.subplots(figsize=(6, 3))[1] if ax is None else ax
+        score, label, rows = _score_rows(self.comparison)
+        axes.barh(rows["label"][::-1], rows[score][::-1])
+        axes.axvline(0, color="0.3", linewidth=0.8)
+        axes.set_xlabel(f"{label}, {rows['test'].iloc[0]}")
+        return axes
+
+    def _decay_sentence(self) -> list[str]:
+        distance = self.params[self.params["term"] == f"log_{self.model.distance}"]
+        if distance.empty or self.source == "given" or self.model.decay != "power":
+            return []
+        row = distance.iloc[0]
+        return [
+            f"Distance exponent {row['estimate']:.2f} ({self.model.confidence:.0%} interval {row['low']:.2f} to "
+            f"{row['high']:.2f}): at twice the distance a store draws "
+            f"{2.0 ** row['estimate']:.0%} of the custom, all else alike."
+        ]
+
+
+def map_catchments(
+    cells: pd.DataFrame,
+    stores: pd.DataFrame,
+    competitors: pd.DataFrame | None = None,
+    flows: pd.DataFrame | None = None,
+    totals: pd.DataFrame | None = None,
+    neighbourhoods: pd.DataFrame | None = None,
+    travel: pd.DataFrame | None = None,
+    *,
+    attraction: Sequence[str] | None = None,
+    decay: Decay = "power",
+    k_nearest: int = 30,
+    floor_km: float = 0.5,
+    max_km: float | None = None,
+    parameters: Mapping[str, float] | None = None,
+    flow_value: str = "trips",
+    market: pd.Series | None = None,
+    fit_year: int | None = None,
+    judge_year: int | None = None,
+    loss: Literal["log", "poisson"] = "log",
+    holdout: float = 0.2,
+    bands: Sequence[float] = (0.5, 0.7, 0.9),
+    random_state: int = 0,
+) -> Catchments:
+    """Fit who shops where and map every store's catchment.
+
+    With ``flows`` the coefficients come from known customers' choices; with ``totals`` alone, from what the
+    stores around each other take; with neither, textbook exponents (size 1, distance −2) are used and said
+    to be so. Given both, flows set the coefficients and totals the money, and, where competitors' totals are
+    among them, also how own stores stand against competitors.
+
+    Parameters
+    ----------
+    cells : DataFrame
+        cell, lon, lat, population (the table of :class:`Hexes`).
+    stores, competitors : DataFrame
+        store_id, lon, lat and attributes. Attributes only one of the two has are NaN in the other.
+    flows : DataFrame or None
+        cell, store_id, ``flow_value``: trips of known customers. Own stores only, or competitors too (survey).
+    totals : DataFrame or None
+        store_id, revenue, and year where several years are given.
+    neighbourhoods : DataFrame or None
+        cell, neighbourhood: needed for the profile.
+    travel : DataFrame or None
+        store_id, cell, minutes; used instead of distance.
+    attraction : sequence of str or None
+        Columns, see :class:`Huff`. None: log size where known for half the stores, format where it varies,
+        and chain (own or not, without chain) where competitors' totals can tell chains apart.
+    decay, k_nearest, floor_km, max_km
+        See :class:`Huff` and :func:`distance_pairs`.
+    parameters : mapping or None
+        Coefficients to take instead of fitting, such as ``{"log_size": 1, "log_km": -2}``; flows and totals
+        then only set the level. The attraction columns must be named too.
+    flow_value : str
+        Column of ``flows`` to fit to.
+    market : Series or None
+        Relative market size by cell; population by default.
+    fit_year, judge_year : int or None
+        Years of ``totals`` to fit on and to judge on. By default the last but one and the last; the level of
+        demand is that of the fit year.
+    loss : {"log", "poisson"}
+        For totals, see :func:`fit_store_totals`.
+    holdout : float
+        Share of cells (flows) or stores (totals) held out to judge the model; the final fit uses all.
+    bands : sequence of float
+        Of the core trade areas.
+    random_state : int
+        Seed of the hold-out.
+
+    Returns
+    -------
+    Catchments
+
+    Raises
+    ------
+    TableError
+        A table lacks a column or repeats a key, or a flow or total fits no store.
+    NotSupportedError, SolverError
+        The data cannot tell the coefficients.
+
+    Notes
+    -----
+    Everyone in a cell is taken to spend alike (market ∝ population unless ``market`` is given) and all
+    spending to go to the listed stores. Huff (1964); see :class:`Huff`.
+    """
+    everyone = _all_stores(stores, competitors)
+    _check_cells(cells)
+    distance = "km" if travel is None else "minutes"
+    pairs = distance_pairs(cells, everyone, k_nearest, travel, floor_km, max_km=max_km)
+    size = _market_series(cells, market)
+    fit_totals, judged, years = _split_years(totals, everyone, fit_year, judge_year)
+    columns = _attraction(everyone, flows, fit_totals) if attraction is None else tuple(attraction)
+    huff = Huff(columns, decay=decay, distance=distance)
+    notes: list[str] = []
+    comparison, by_format = pd.DataFrame(columns=COMPARISON_COLUMNS), pd.DataFrame()
+    if parameters is not None:
+        huff.fix(everyone, parameters)
+        notes += huff.notes_
+    elif flows is not None:
+        choice = _pairs_for_flows(
+            everyone,
+            flows,
+            pairs,
+            lambda own: distance_pairs(cells, own, k_nearest, travel, floor_km, max_km=max_km),
+        )
+        huff.fit(choice, everyone, flows, flow_value)
+        comparison = compare_on_flows(huff, choice, everyone, flows, flow_value, holdout, random_state)
+        standing = own_constant(huff, pairs, everyone, fit_totals, size)
+        notes += [*huff.notes_, *standing]
+    elif fit_totals is not None:
+        huff.fit_totals(pairs, everyone, fit_totals, size, loss=loss)
+        comparison = compare_on_totals(
+            huff,
+            pairs,
+            everyone,
+            fit_totals,
+            size,
+            judged,
+            loss=loss,
+            holdout=holdout,
+            random_state=random_state,
+        )
+        notes += [*huff.notes_, *years]
+    else:
+        huff = _textbook(everyone, columns, distance)
+        notes.append(
+            "No flows and no store totals were given: shares follow textbook exponents (size 1, distance −2), "
+            "which can be worse than treating all stores alike."
+        )
+    table = huff.predict(pairs, everyone)
+    table["own"] = table["store_id"].isin(stores["store_id"])
+    unit, scale = _level(table, size, flows, flow_value, fit_totals)
+    table["demand"] = table["probability"] * table["cell"].map(size) * scale
+    if flows is None and fit_totals is not None and "format" in everyone.columns:
+        expected = (
+            table.groupby("store_id")["demand"].sum().reindex(everyone["store_id"]).fillna(0.0).to_numpy()
+        )
+        target = judged if judged is not None else fit_totals
+        by_format = totals_by_group(totals_of(everyone, target, "revenue"), expected, everyone["format"])
+    return Catchments(
+        table=table[[*pairs.columns[:2], "own", *pairs.columns[2:], "probability", "demand"]],
+        params=huff.params_,
+        comparison=comparison,
+        profile=_profile(table, neighbourhoods, stores),
+        areas=trade_areas(table[table["own"]], "demand", bands),
+        cells=_cells(table, cells, size, scale),
+        by_format=by_format,
+        model=huff,
+        stores=everyone,
+        unit=unit,
+        source=huff.source_,
+        notes=tuple(notes),
+    )
+
+
+def comparison_sentences(comparison: pd.DataFrame) -> list[str]:
+    """Say in words how the fitted model did beside the guesses, worst news first."""
+    if comparison.empty or "huff" not in set(comparison["model"]):
+        return []
+    score, label, rows = _score_rows(comparison)
+    by_model = rows.set_index("model")[score]
+    others = ", ".join(
+        f"{MODEL_LABELS[str(name)].lower()} {value:.2f}"
+        for name, value in by_model.drop("huff").dropna().items()
+    )
+    lines = [f"{label} on the test '{rows['test'].iloc[0]}': fitted model {by_model['huff']:.2f}; {others}."]
+    worse = by_model.drop("huff").dropna()
+    worse = worse[worse > by_model["huff"]]
+    if len(worse):
+        lines.insert(
+            0,
+            "The fitted model does no better than a guess out of sample "
+            f"({', '.join(MODEL_LABELS[str(name)].lower() for name in worse.index)}): do not rest a decision on it.",
+        )
+    if by_model.get("default", np.nan) < by_model.get("uniform", np.nan):
+        lines.append("Textbook exponents would have been worse here than treating all stores in reach alike.")
+    return lines
+
+
+def _score_rows(comparison: pd.DataFrame) -> tuple[str, str, pd.DataFrame]:
+    """Rows of the hardest test there is, and the score to show."""
+    tests = ["stores held out", "random cells", "other year", "fit year"]
+    out = comparison[comparison["sample"] == "out"]
+    rows = out if len(out) else comparison
+    test = next(t for t in tests if t in set(rows["test"]))
+    rows = rows[rows["test"] == test]
+    if "pseudo_r2" in rows.columns:
+        return "pseudo_r2", "Pseudo-R² against uniform shares", rows
+    return "r2_log", "R² of log store totals", rows
+
+
+def _all_stores(stores: pd.DataFrame, competitors: pd.DataFrame | None) -> pd.DataFrame:
+    frames = [stores.assign(own=True)]
+    if competitors is not None and len(competitors):
+        both = set(stores["store_id"]) & set(competitors["store_id"])
+        if both:
+            raise TableError(
+                f"competitors: {len(both)} store_id also stand in stores ({', '.join(sorted(both)[:3])}); "
+                "a store is either own or a competitor. Rename or remove one."
+            )
+        frames.append(competitors.assign(own=False))
+    return pd.concat(frames, ignore_index=True)
+
+
+def _check_cells(cells: pd.DataFrame) -> None:
+    missing = [c for c in ("cell", "lon", "lat", "population") if c not in cells.columns]
+    if missing:
+        raise TableError(f"cells: column(s) {', '.join(missing)} missing; the table of build_hexes has them.")
+
+
+def _market_series(cells: pd.DataFrame, market: pd.Series | None) -> pd.Series:
+    if market is None:
+        return cells.set_index("cell")["population"].astype(float)
+    return market.reindex(cells["cell"]).astype(float)
+
+
+def _split_years(
+    totals: pd.DataFrame | None, everyone: pd.DataFrame, fit_year: int | None, judge_year: int | None
+) -> tuple[pd.DataFrame | None, pd.DataFrame | None, list[str]]:
+    if totals is None:
+        return None, None, []
+    unknown = ~totals["store_id"].isin(everyone["store_id"])
+    known = totals[~unknown]
+    if known.empty:
+        raise TableError(
+            f"totals: none of its {len(totals):,} rows has a store_id of stores or competitors; ids must match as text."
+        )
+    notes = []
+    if unknown.any():
+        lost = totals.loc[unknown, "revenue"].sum() / totals["revenue"].sum()
+        notes.append(
+            f"{lost:.1%} of the totals' revenue belongs to stores that are not on the map and was left out."
+        )
+    if "year" not in known.columns:
+        return known, None, notes
+    years = sorted(int(y) for y in known["year"].dropna().unique())
+    fit_year = (years[-2] if len(years) > 1 else years[-1]) if fit_year is None else fit_year
+    judge_year = years[-1] if judge_year is None else judge_year
+    for name, year in (("fit_year", fit_year), ("judge_year", judge_year)):
+        if year not in years:
+            raise SettingsError(f"{name} = {year}: totals hold the years {', '.join(map(str, years))}.")
+    judged = known[known["year"] == judge_year] if judge_year != fit_year else None
+    notes.append(f"Fitted to {fit_year}" + (f", judged on {judge_year}." if judged is not None else "."))
+    return known[known["year"] == fit_year], judged, notes
+
+
+def _attraction(
+    everyone: pd.DataFrame, flows: pd.DataFrame | None, totals: pd.DataFrame | None
+) -> tuple[str, ...]:
+    columns = []
+    if "size_m2" in everyone.columns:
+        size = everyone["size_m2"]
+        if size.notna().mean() >= 0.5 and size.nunique() > 1:
+            columns.append("log_size_m2")
+    if "format" in everyone.columns and everyone["format"].nunique() > 1:
+        columns.append("format")
+    if everyone["own"].all():
+        return tuple(columns)
+    if flows is None and totals is not None:
+        rivals = everyone.loc[~everyone["own"], "store_id"].isin(totals["store_id"]).any()
+        chains = everyone["chain"].nunique() if "chain" in everyone.columns else 0
+        return (*columns, "chain" if chains > 1 else "own") if rivals else tuple(columns)
+    return (*columns, "own")
+
+
+def _pairs_for_flows(
+    everyone: pd.DataFrame,
+    flows: pd.DataFrame,
+    pairs: pd.DataFrame,
+    pair_up: Callable[[pd.DataFrame], pd.DataFrame],
+) -> pd.DataFrame:
+    """The choice sets to fit on: all stores if the flows cover competitors, the own ones otherwise."""
+    unknown = ~flows["store_id"].isin(everyone["store_id"])
+    if unknown.any():
+        first = ", ".join(flows.loc[unknown, "store_id"].drop_duplicates().head(3))
+        raise TableError(
+            f"flows: {int(unknown.sum()):,} of {len(flows):,} rows have a store_id not in stores or competitors "
+            f"({first}). Add the stores, or leave these rows out."
+        )
+    rivals = everyone.loc[~everyone["own"], "store_id"]
+    if rivals.empty or flows["store_id"].isin(rivals).any():
+        return pairs
+    return pair_up(everyone[everyone["own"]])
+
+
+def _textbook(everyone: pd.DataFrame, columns: tuple[str, ...], distance: str) -> Huff:
+    sized = tuple(c for c in columns if c in ("log_size", "log_size_m2"))
+    exponents = {f"log_{distance}": -2.0, **dict.fromkeys(sized, 1.0)}
+    return Huff(sized, distance=distance).fix(everyone, exponents)
+
+
+def _level(
+    table: pd.DataFrame,
+    size: pd.Series,
+    flows: pd.DataFrame | None,
+    flow_value: str,
+    totals: pd.DataFrame | None,
+) -> tuple[str, float]:
+    """Unit of demand, and how much of it one unit of market is."""
+    drawn = (table["probability"] * table["cell"].map(size)).groupby(table["store_id"]).sum()
+    if totals is not None:
+        trading = totals[totals["revenue"] > 0].set_index("store_id")["revenue"].astype(float)
+        reached = drawn.reindex(trading.index).fillna(0.0)
+        return "revenue", float(trading[reached > 0].sum() / reached.sum())
+    if flows is not None:
+        observed = flows.groupby("store_id")[flow_value].sum()
+        reached = drawn.reindex(observed.index).fillna(0.0)
+        return flow_value, float(observed.sum() / reached.sum())
+    return "people", 1.0
+
+
+def _profile(table: pd.DataFrame, neighbourhoods: pd.DataFrame | None, stores: pd.DataFrame) -> pd.DataFrame:
+    columns = ["store_id", "neighbourhood", "demand", "share"]
+    if neighbourhoods is None:
+        return pd.DataFrame(columns=columns)
+    types = neighbourhoods.dropna(subset=["neighbourhood"]).set_index("cell")["neighbourhood"].astype(str)
+    index = pd.MultiIndex.from_product(
+        [sorted(stores["store_id"]), sorted(types.unique())], names=["store_id", "neighbourhood"]
+    )
+    own = table[table["own"]]
+    demand = own.groupby(["store_id", own["cell"].map(types).rename("neighbourhood")])["demand"].sum()
+    demand = demand.reindex(index, fill_value=0.0)
+    total = demand.groupby(level="store_id").transform("sum")
+    return pd.DataFrame({"demand": demand, "share": demand / total.where(total > 0)}).reset_index()[columns]
+
+
+def _cells(table: pd.DataFrame, cells: pd.DataFrame, size: pd.Series, scale: float) -> pd.DataFrame:
+    own = table[table["own"]].groupby("cell")
+    out = pd.DataFrame({"cell": cells["cell"].to_numpy(np.int64)})
+    out["market"] = size.reindex(out["cell"]).to_numpy() * scale
+    out["own_share"] = own["probability"].sum().reindex(out["cell"]).fillna(0.0).to_numpy()
+    out["whitespace"] = out["market"] * (1 - out["own_share"])
+    out["nearest_own_km"] = own["km"].min().reindex(out["cell"]).to_numpy()
+    return out
