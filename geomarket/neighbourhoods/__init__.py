@@ -1,1 +1,27 @@
-"""."""
+"""Geodemographic classification: hexagons or areas into neighbourhood types."""
+
+from geomarket.neighbourhoods.classifier import LEVELS, NeighbourhoodClassifier
+from geomarket.neighbourhoods.figures import plot_type
+from geomarket.neighbourhoods.index import index_table
+from geomarket.neighbourhoods.kmeans import KMeansFit, fit_kmeans, nearest
+from geomarket.neighbourhoods.portraits import name_types, portray_types
+from geomarket.neighbourhoods.preparation import Preparation, correlation_screen, prepare, shrink_rates
+from geomarket.neighbourhoods.result import Neighbourhoods, classify
+
+__all__ = [
+    "LEVELS",
+    "KMeansFit",
+    "NeighbourhoodClassifier",
+    "Neighbourhoods",
+    "Preparation",
+    "classify",
+    "correlation_screen",
+    "fit_kmeans",
+    "index_table",
+    "name_types",
+    "nearest",
+    "plot_type",
+    "portray_types",
+    "prepare",
+    "shrink_rates",
+]

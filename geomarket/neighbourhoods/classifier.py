@@ -1,0 +1,625 @@
+"""The geodemographic classifier: top-down k-means in two or three levels, with codes that stay put."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator, ClusterMixin
+
+from geomarket.errors import NotSupportedError, SettingsError
+from geomarket.neighbourhoods.checks import (
+    canonical_order,
+    check_rates,
+    checked_denominators,
+    checked_population,
+)
+from geomarket.neighbourhoods.kmeans import KMeansFit, fit_kmeans, nearest
+from geomarket.neighbourhoods.preparation import (
+    DROPPED_COLUMNS,
+    SCALINGS,
+    TRANSFORMS,
+    Preparation,
+    Scaling,
+    Shrinkage,
+    Transform,
+    check_choice,
+    correlation_screen,
+    prepare,
+    shrink_rates,
+)
+from geomarket.neighbourhoods.scheme import read_scheme, restore_scheme, write_scheme
+
+__all__ = ["LEVELS", "NeighbourhoodClassifier"]
+
+LEVELS = ("supergroup", "group", "subgroup")
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+_log = logging.getLogger(__name__)
+
+
+class NeighbourhoodClassifier(ClusterMixin, BaseEstimator):
+    """Sort areas into neighbourhood types by their census profile.
+
+    Rates are transformed and scaled, variables that repeat another one are left out, and weighted k-means
+    splits the areas into supergroups, each of them into groups, and each of these into subgroups. Codes are
+    ``B``, ``B2``, ``B2a``: letters and numbers follow population, largest first, so a refit that finds the same
+    types gives them the same codes whatever the seed or the order of rows.
+
+    Parameters
+    ----------
+    levels : sequence of int, or of sequences
+        One entry per level. The first is the number of supergroups. A later entry is the number of types each
+        parent is split into (or, with ``counts="total"``, how many types the level has in all), or a sequence
+        with one number per parent in code order.
+    counts : {"each", "total"}
+        What the numbers of the second and third level mean. With "total", every parent gets one or two types
+        and the rest go where they lower the within-cluster sum of squares most, up to ``max_children``.
+    max_children : int
+        Most types a parent is split into with ``counts="total"``.
+    transform : {"asinh", "log", "yeo-johnson", "none"}
+        Applied to the value times ``multiplier``.
+    scaling : {"range", "z", "inter-decile"}
+        How transformed variables are made comparable.
+    max_correlation : float or None
+        Of two variables that correlate more than this, one is left out; None keeps all.
+    weights : mapping of str to float, optional
+        Weight of a variable in the squared distance; 0 leaves it out.
+    min_population : float
+        Areas with fewer people are left without a type ("unpopulated").
+    max_missing : float
+        A variable missing in a larger share of populated areas is left out; an area missing a larger share of
+        the variables stays without a type. Areas missing fewer are typed by the variables they have.
+    shrink : bool
+        Pull rates of small bases towards the average (empirical Bayes) before anything else.
+    area_weights : {"population", "equal"}
+        Whether an area counts by its population. Census areas are drawn to hold like numbers of people and are
+        usually taken as equal; hexagons hold from none to thousands. Without a population all count the same.
+    multiplier : float or mapping of str to float
+        Values are multiplied by this before the transform: 100 turns shares into percentages.
+    n_init : int
+        Starts of k-means at each split.
+    min_areas : int
+        A parent is split only so far that its types could have this many areas each.
+    version : str
+        Name of the scheme, kept in the JSON.
+    random_state : int
+        Seed.
+
+    Attributes
+    ----------
+    labels_ : DataFrame
+        On the index of X: code, supergroup, group (subgroup), distance and second_distance (to the nearest and
+        second-nearest supergroup centroid), second (that supergroup), uncertainty (their ratio, 0 clear to 1
+        undecided), one ``<level>_uncertainty`` for each lower level, n_missing, status.
+    centroids_ : DataFrame
+        One row per code; columns are the prepared variables.
+    types_ : DataFrame
+        code, level, parent, areas, mass (people, or areas where no population was given), wcss.
+    dropped_ : DataFrame
+        variable, reason.
+    notes_ : list of str
+        What a reader must know: unpopulated areas, small types, fallbacks.
+    preparation_ : Preparation
+    names_ : dict
+        Name of each code, once named.
+    wcss_ : dict
+        Within-cluster sum of squares of each level (weighted by area).
+    feature_names_in_ : ndarray of str
+
+    Notes
+    -----
+    Method of the UK output area classifications: Vickers and Rees (2007), Gale, Singleton, Bates and Longley
+    (2016). Missing coordinates: Dixon (1979).
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> low, high = rng.normal(0.2, 0.02, (40, 2)), rng.normal(0.6, 0.02, (20, 2))
+    >>> rates = pd.DataFrame(np.vstack([low, high]), columns=["renting", "aged_20_29"])
+    >>> classifier = NeighbourhoodClassifier(levels=(2,), max_correlation=None).fit(rates)
+    >>> classifier.labels_["code"].value_counts().to_dict()
+    {'A': 40, 'B': 20}
+    >>> str(classifier.predict(pd.DataFrame({"renting": [0.7], "aged_20_29": [0.5]}))[0])
+    'B'
+    """
+
+    def __init__(
+        self,
+        levels: Sequence[Any] = (6, 3),
+        *,
+        counts: Literal["each", "total"] = "each",
+        max_children: int = 4,
+        transform: Transform = "asinh",
+        scaling: Scaling = "range",
+        max_correlation: float | None = 0.9,
+        weights: Mapping[str, float] | None = None,
+        min_population: float = 1.0,
+        max_missing: float = 0.25,
+        shrink: bool = False,
+        area_weights: Literal["population", "equal"] = "population",
+        multiplier: float | Mapping[str, float] = 100.0,
+        n_init: int = 100,
+        min_areas: int = 5,
+        version: str = "draft",
+        random_state: int = 0,
+    ) -> None:
+        self.levels = levels
+        self.counts = counts
+        self.max_children = max_children
+        self.transform = transform
+        self.scaling = scaling
+        self.max_correlation = max_correlation
+        self.weights = weights
+        self.min_population = min_population
+        self.max_missing = max_missing
+        self.shrink = shrink
+        self.area_weights = area_weights
+        self.multiplier = multiplier
+        self.n_init = n_init
+        self.min_areas = min_areas
+        self.version = version
+        self.random_state = random_state
+
+    def fit(
+        self,
+        X: pd.DataFrame,
+        population: pd.Series | None = None,
+        denominators: pd.DataFrame | None = None,
+    ) -> NeighbourhoodClassifier:
+        """Learn the types.
+
+        Parameters
+        ----------
+        X : DataFrame of shape (n_areas, n_variables)
+            Shares 0..1 and other rates; missing is NaN. The index is kept.
+        population : Series, optional
+            People in each area, on the same index.
+        denominators : DataFrame, optional
+            The count each rate is a share of; needed by ``shrink=True`` only.
+
+        Returns
+        -------
+        NeighbourhoodClassifier
+            Itself.
+
+        Raises
+        ------
+        TableError
+            Columns that aren't numbers, infinite values, repeated index or columns, another index.
+        NotSupportedError
+            Too few populated areas or variables for the types asked for.
+        SettingsError
+            An unknown word or a number out of range; or the scheme is frozen.
+        """
+        self._check_settings()
+        check_rates(X)
+        mass = checked_population(population, X.index)
+        populated = self._populated(mass, X.index)
+        self.notes_: list[str] = []
+        self.names_: dict[str, str] = {}
+        self.edits_: list[dict[str, str]] = []
+        self.feature_names_in_ = X.columns.to_numpy(dtype=object)
+        order = canonical_order(X, mass)
+        order = order[populated[order]]
+        used = self._select_variables(X.iloc[order])
+        rates = self._fit_shrinkage(X[used].iloc[order], denominators, order)
+        complete = rates.notna().all(axis=1).to_numpy()
+        rates, order = rates[complete], order[complete]
+        weights = self._weights_of(mass, order)
+        self._check_enough(rates, populated)
+        self._prepare(rates, weights)
+        points = self.preparation_.apply(rates)
+        self._grow(points, weights, _mass_of(mass, order))
+        self.labels_ = self.assign(X, population, denominators)
+        self._tell(populated, complete)
+        return self
+
+    def predict(
+        self,
+        X: pd.DataFrame,
+        population: pd.Series | None = None,
+        denominators: pd.DataFrame | None = None,
+    ) -> np.ndarray:
+        """Return the finest code of each area, with the stored transform; None where it has no type.
+
+        Parameters
+        ----------
+        X : DataFrame of shape (n_areas, n_variables)
+            Needs the variables of the scheme; others are ignored.
+        population, denominators
+            As in :meth:`fit`.
+
+        Returns
+        -------
+        ndarray of object
+        """
+        return self.assign(X, population, denominators)["code"].to_numpy(dtype=object)
+
+    def assign(
+        self,
+        X: pd.DataFrame,
+        population: pd.Series | None = None,
+        denominators: pd.DataFrame | None = None,
+    ) -> pd.DataFrame:
+        """Return codes, runner-up and uncertainty of areas (columns as ``labels_``).
+
+        Parameters
+        ----------
+        X : DataFrame of shape (n_areas, n_variables)
+            Needs the variables of the scheme; others are ignored.
+        population, denominators
+            As in :meth:`fit`.
+
+        Returns
+        -------
+        DataFrame
+            On the index of X.
+        """
+        self._check_fitted()
+        check_rates(X)
+        mass = checked_population(population, X.index)
+        rates = X
+        if self.shrinkage_ is not None:
+            rates = self.shrinkage_.apply(
+                X, checked_denominators(denominators, X, self.shrinkage_.mean.index)
+            )
+        points = self.preparation_.apply(rates)
+        missing = np.isnan(points).sum(axis=1)
+        populated = self._populated(mass, X.index)
+        typed = populated & (missing <= self.max_missing * points.shape[1])
+        out = self._descend(points, typed)
+        out.insert(len(out.columns), "n_missing", missing)
+        status = np.select(
+            [~populated, ~typed, missing > 0], ["unpopulated", "too little data", "partial data"], "complete"
+        )
+        out["status"] = status
+        return out.set_index(X.index)
+
+    def transform_rates(self, X: pd.DataFrame) -> pd.DataFrame:
+        """Return areas in the prepared space (transformed, scaled, weighted), on the index of X."""
+        self._check_fitted()
+        return pd.DataFrame(self.preparation_.apply(X), index=X.index, columns=self.preparation_.variables)
+
+    def freeze(self, version: str) -> NeighbourhoodClassifier:
+        """Return a copy of the fitted scheme under a version name; a frozen scheme can't be fitted again.
+
+        Examples
+        --------
+        >>> rates = pd.DataFrame({"renting": [0.1, 0.1, 0.8, 0.9], "owning": [0.9, 0.8, 0.2, 0.2]})
+        >>> scheme = NeighbourhoodClassifier(levels=(2,), min_areas=1).fit(rates).freeze("2021.1")
+        >>> scheme.version
+        '2021.1'
+        """
+        copy = type(self).from_json(self.to_json())
+        copy.version = version
+        copy.frozen_ = True
+        return copy
+
+    def to_json(self) -> str:
+        """Return the scheme as JSON text: settings, stored transform, centroids, names, edits. No areas.
+
+        A SHA-256 of the content is part of it, so a scheme changed by hand is noticed.
+        """
+        self._check_fitted()
+        return write_scheme(self)
+
+    @classmethod
+    def from_json(cls, text: str) -> NeighbourhoodClassifier:
+        """Read a scheme written by :meth:`to_json`; it types areas exactly as the one that was written.
+
+        Raises
+        ------
+        TableError
+            If the text isn't such a scheme, is of a newer format, or was changed after it was written.
+
+        Examples
+        --------
+        >>> rates = pd.DataFrame({"renting": [0.1, 0.1, 0.8, 0.9], "owning": [0.9, 0.8, 0.2, 0.2]})
+        >>> first = NeighbourhoodClassifier(levels=(2,), min_areas=1).fit(rates)
+        >>> again = NeighbourhoodClassifier.from_json(first.to_json())
+        >>> bool((again.predict(rates) == first.predict(rates)).all())
+        True
+        """
+        return restore_scheme(cls, read_scheme(text))
+
+    # -- fitting ------------------------------------------------------------------------------------------
+
+    def _check_settings(self) -> None:
+        if getattr(self, "frozen_", False):
+            raise SettingsError(
+                f"The neighbourhood scheme '{self.version}' is frozen. Use predict or assign; to fit a new one, "
+                "clone it first (sklearn.base.clone)."
+            )
+        self.frozen_ = False
+        check_choice(self.transform, TRANSFORMS, "transform")
+        check_choice(self.scaling, SCALINGS, "scaling")
+        check_choice(self.area_weights, ("population", "equal"), "area_weights")
+        check_choice(self.counts, ("each", "total"), "counts")
+        if not 1 <= len(self.levels) <= 3:
+            raise SettingsError(
+                f"levels has {len(self.levels)} entries; give the numbers of one, two or three levels."
+            )
+        first = self.levels[0]
+        if not isinstance(first, (int, np.integer)) or not 2 <= first <= 26:
+            raise SettingsError(f"levels starts with {first!r}; the number of supergroups must be 2 to 26.")
+        if self.max_correlation is not None and not 0 < self.max_correlation <= 1:
+            raise SettingsError(
+                f"max_correlation {self.max_correlation} must be above 0 and at most 1, or None."
+            )
+
+    def _check_fitted(self) -> None:
+        if not hasattr(self, "centroids_"):
+            raise NotSupportedError(
+                "This NeighbourhoodClassifier has no types yet. Call fit, or read one by from_json."
+            )
+
+    def _populated(self, mass: pd.Series | None, index: pd.Index) -> np.ndarray:
+        if mass is None:
+            return np.ones(len(index), dtype=bool)
+        return (mass >= self.min_population).to_numpy()
+
+    def _weights_of(self, mass: pd.Series | None, order: np.ndarray) -> np.ndarray:
+        if mass is None or self.area_weights == "equal":
+            return np.ones(len(order))
+        people = mass.to_numpy(dtype=float)[order]
+        return people / people.mean()
+
+    def _select_variables(self, rates: pd.DataFrame) -> list[str]:
+        weights = dict(self.weights or {})
+        unknown = [name for name in weights if name not in rates.columns]
+        if unknown:
+            raise SettingsError(
+                f"weights name {len(unknown)} variables that aren't columns: {', '.join(unknown[:5])}. "
+                f"Columns are {', '.join(map(str, rates.columns[:8]))} …"
+            )
+        negative = [name for name, weight in weights.items() if not weight >= 0]
+        if negative:
+            raise SettingsError(
+                f"weights of {', '.join(negative[:5])} are negative or missing; give 0 or more."
+            )
+        dropped, kept = [], []
+        absent = rates.isna().mean()
+        for name in rates.columns:
+            if weights.get(name, 1.0) == 0:
+                dropped.append((name, "weight 0"))
+            elif absent[name] > self.max_missing:
+                dropped.append(
+                    (
+                        name,
+                        f"missing in {absent[name]:.0%} of the populated areas (limit {self.max_missing:.0%})",
+                    )
+                )
+            elif rates[name].nunique() < 2:
+                dropped.append((name, "the same in every populated area"))
+            else:
+                kept.append(name)
+        self.dropped_ = pd.DataFrame(dropped, columns=DROPPED_COLUMNS)
+        if not kept:
+            raise NotSupportedError(
+                f"neighbourhoods: none of the {len(rates.columns)} variables can be used ("
+                + "; ".join(f"{name}: {reason}" for name, reason in dropped[:5])
+                + "). Give at least one rate that varies between populated areas."
+            )
+        return kept
+
+    def _fit_shrinkage(
+        self, rates: pd.DataFrame, denominators: pd.DataFrame | None, order: np.ndarray
+    ) -> pd.DataFrame:
+        self.shrinkage_: Shrinkage | None = None
+        if not self.shrink:
+            return rates
+        if denominators is None:
+            raise SettingsError("shrink=True needs denominators: the count each rate is a share of.")
+        base = denominators.iloc[order]
+        self.shrinkage_ = shrink_rates(rates, base)
+        return self.shrinkage_.apply(rates, base)
+
+    def _check_enough(self, rates: pd.DataFrame, populated: np.ndarray) -> None:
+        wanted = int(self.levels[0])
+        if len(rates) < wanted:
+            raise NotSupportedError(
+                f"neighbourhoods: {wanted} supergroups were asked for, but only {len(rates):,} of "
+                f"{len(populated):,} areas have {self.min_population:g} or more people and every variable. "
+                "Ask for fewer, lower min_population, or leave out variables with many missing values "
+                f"(most missing: {', '.join(rates.isna().mean().nlargest(3).index.astype(str))})."
+            )
+
+    def _prepare(self, rates: pd.DataFrame, weights: np.ndarray) -> None:
+        def learn(columns: list[str]) -> Preparation:
+            return prepare(
+                rates[columns],
+                weights,
+                self.transform,
+                self.scaling,
+                self.multiplier,
+                dict(self.weights or {}),
+            )
+
+        full = learn(list(rates.columns))
+        screened = correlation_screen(full.apply(rates), full.variables, weights, self.max_correlation)
+        gone = set(screened["variable"])
+        kept = [name for name in rates.columns if name not in gone]
+        parts = [part for part in (self.dropped_, screened) if len(part)]
+        self.dropped_ = pd.concat(parts, ignore_index=True) if parts else self.dropped_
+        self.preparation_ = learn(kept)
+
+    def _grow(self, points: np.ndarray, weights: np.ndarray, mass: np.ndarray) -> None:
+        top = self._split(points, weights, int(self.levels[0]))
+        records = self._children("", LEVELS[0], top, mass)
+        rows = [(record, np.flatnonzero(labels)) for record, labels in records]
+        everything = [record for record, _ in rows]
+        for depth in range(1, len(self.levels)):
+            fits = self._fit_children(points, weights, rows, depth)
+            below = []
+            for (parent, members), fit in zip(rows, fits, strict=True):
+                for record, inside in self._children(parent["code"], LEVELS[depth], fit, mass[members]):
+                    below.append((record, members[inside]))
+            rows = below
+            everything += [record for record, _ in rows]
+        table = pd.DataFrame(everything)
+        self.centroids_ = pd.DataFrame(
+            np.vstack(table.pop("centroid").tolist()),
+            index=pd.Index(table["code"]),
+            columns=self.preparation_.variables,
+        )
+        self.types_ = table
+        self.wcss_ = table.groupby("level", sort=False)["wcss"].sum().to_dict()
+
+    def _split(self, points: np.ndarray, weights: np.ndarray, k: int) -> KMeansFit:
+        return fit_kmeans(points, k, weights, self.n_init, self.random_state)
+
+    def _fit_children(
+        self,
+        points: np.ndarray,
+        weights: np.ndarray,
+        rows: list[tuple[dict[str, Any], np.ndarray]],
+        depth: int,
+    ) -> list[KMeansFit]:
+        """Split every parent: into its own number, or so that the level has the total asked for."""
+        most = [self._most_children(points[members]) for _, members in rows]
+        cache: dict[tuple[int, int], KMeansFit] = {}
+
+        def split(i: int, k: int) -> KMeansFit:
+            if (i, k) not in cache:
+                members = rows[i][1]
+                cache[i, k] = self._split(points[members], weights[members], k)
+            return cache[i, k]
+
+        wanted = self.levels[depth]
+        if self.counts == "total" and isinstance(wanted, (int, np.integer)):
+            numbers = self._share_out(int(wanted), most, split, depth)
+        else:
+            numbers = self._numbers_each(wanted, len(rows), depth)
+        short = [rows[i][0]["code"] for i in range(len(rows)) if numbers[i] > most[i]]
+        if short:
+            self.notes_.append(
+                f"{', '.join(short)}: too few areas for the number of {LEVELS[depth]}s asked for; split into fewer "
+                f"(at least {self.min_areas} areas a type)."
+            )
+        return [split(i, min(numbers[i], most[i])) for i in range(len(rows))]
+
+    def _numbers_each(self, wanted: Any, parents: int, depth: int) -> list[int]:
+        numbers = (
+            [int(wanted)] * parents if isinstance(wanted, (int, np.integer)) else [int(k) for k in wanted]
+        )
+        if len(numbers) != parents or min(numbers) < 1 or max(numbers) > 26:
+            raise SettingsError(
+                f"levels[{depth}] is {wanted!r}; give one number, or one for each of the {parents} types above it "
+                "(each 1 to 26)."
+            )
+        return numbers
+
+    def _share_out(self, total: int, most: list[int], split: Any, depth: int) -> list[int]:
+        limits = [min(cap, self.max_children) for cap in most]
+        if not len(most) <= total <= sum(limits):
+            raise SettingsError(
+                f"levels[{depth}] asks for {total} {LEVELS[depth]}s in all; with {len(most)} types above it and at "
+                f"most {self.max_children} each, {len(most)} to {sum(limits)} are possible."
+            )
+        floor = 2 if total >= sum(min(2, cap) for cap in limits) else 1
+        numbers = [min(floor, cap) for cap in limits]
+        while sum(numbers) < total:
+            gains = [
+                split(i, k).wcss - split(i, k + 1).wcss if k < limits[i] else -np.inf
+                for i, k in enumerate(numbers)
+            ]
+            numbers[int(np.argmax(gains))] += 1
+        return numbers
+
+    def _most_children(self, points: np.ndarray) -> int:
+        room = max(1, len(points) // max(1, self.min_areas))
+        if room > 1 and len(points) < 2_000:
+            room = min(room, len(np.unique(points, axis=0)))
+        return room
+
+    def _children(
+        self, parent: str, level: str, fit: KMeansFit, mass: np.ndarray
+    ) -> list[tuple[dict[str, Any], np.ndarray]]:
+        """Records of a split in code order: by population, then by areas, then by centroid."""
+        found = []
+        for c, centroid in enumerate(fit.centroids):
+            inside = fit.labels == c
+            # fsum: the order must not hang on the order of rows through rounding
+            found.append((math.fsum(mass[inside]), int(inside.sum()), tuple(centroid.round(12)), c, inside))
+        found.sort(key=lambda item: (-item[0], -item[1], item[2]))
+        out = []
+        for place, (people, areas, _, c, inside) in enumerate(found):
+            record: dict[str, Any] = {
+                "code": parent + _sign(level, place),
+                "level": level,
+                "parent": parent,
+                "areas": areas,
+                "mass": people,
+                "wcss": float(fit.cluster_wcss[c]),
+                "centroid": fit.centroids[c],
+            }
+            out.append((record, inside))
+        return out
+
+    def _tell(self, populated: np.ndarray, complete: np.ndarray) -> None:
+        status = self.labels_["status"].value_counts()
+        words = {
+            "unpopulated": f"have fewer than {self.min_population:g} people and no type",
+            "too little data": "have people but too little data, and no type",
+            "partial data": "lack some variables and are typed by the others",
+        }
+        for key, text in words.items():
+            if key in status:
+                self.notes_.append(f"{status[key]:,} of {len(populated):,} areas {text}.")
+        small = self.types_[
+            (self.types_["level"] == LEVELS[0]) & (self.types_["areas"] < 0.01 * complete.sum())
+        ]
+        if len(small):
+            self.notes_.append(
+                f"{', '.join(small['code'])}: fewer than 1 % of areas; often outliers rather than a type. "
+                "Consider fewer supergroups or another transform."
+            )
+        for line in self.notes_:
+            _log.info("%s", line)
+
+    # -- assigning ----------------------------------------------------------------------------------------
+
+    def _descend(self, points: np.ndarray, typed: np.ndarray) -> pd.DataFrame:
+        """Walk every typed row down the tree, nearest centroid at each level."""
+        n = len(points)
+        current = np.full(n, "", dtype=object)
+        columns: dict[str, np.ndarray] = {}
+        tail: dict[str, np.ndarray] = {}
+        for level in dict.fromkeys(self.types_["level"]):
+            labels = np.full(n, None, dtype=object)
+            second = np.full(n, None, dtype=object)
+            near, far = np.full(n, np.nan), np.full(n, np.nan)
+            here = self.types_[self.types_["level"] == level]
+            for parent, part in here.groupby("parent", sort=False):
+                rows = np.flatnonzero(typed & (current == parent))
+                if len(rows) == 0:
+                    continue
+                codes = part["code"].to_numpy(dtype=object)
+                first, other, d1, d2 = nearest(points[rows], self.centroids_.loc[codes].to_numpy())
+                labels[rows], near[rows], far[rows] = codes[first], d1, d2
+                second[rows] = np.where(other < 0, None, codes[other])
+            columns[level] = labels
+            ratio = np.divide(near, far, out=np.where(near == far, 1.0, 0.0), where=far > 0)
+            ratio[np.isnan(near)] = np.nan
+            if level == LEVELS[0]:
+                tail = {"distance": near, "second_distance": far, "second": second, "uncertainty": ratio}
+            else:
+                tail[f"{level}_uncertainty"] = np.where(np.isnan(far), np.nan, ratio)
+            current = np.where(typed, labels, "")
+        finest = columns[list(columns)[-1]]
+        return pd.DataFrame({"code": finest.tolist(), **{k: v.tolist() for k, v in (columns | tail).items()}})
+
+
+def _sign(level: str, place: int) -> str:
+    if level == "group":
+        return str(place + 1)
+    return LETTERS[place] if level == "supergroup" else LETTERS[place].lower()
+
+
+def _mass_of(mass: pd.Series | None, order: np.ndarray) -> np.ndarray:
+    return np.ones(len(order)) if mass is None else mass.to_numpy(dtype=float)[order]

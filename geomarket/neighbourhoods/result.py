@@ -1,0 +1,411 @@
+"""Neighbourhoods of a hexagon grid: types, names, portraits, and the planner's corrections."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+from sklearn.base import clone
+
+from geomarket.errors import NotSupportedError, SettingsError, TableError
+from geomarket.market.model import Variable
+from geomarket.neighbourhoods.classifier import LEVELS, NeighbourhoodClassifier
+from geomarket.neighbourhoods.index import index_table
+from geomarket.neighbourhoods.portraits import name_types, portray_types, sensitive
+from geomarket.results import Result
+
+__all__ = ["HexTable", "Neighbourhoods", "classify"]
+
+_log = logging.getLogger(__name__)
+
+
+class HexTable(Protocol):
+    """What classification needs of a hexagon grid (``hexes.Hexes`` has it)."""
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """Frame with cell, population and one column per variable."""
+
+    @property
+    def variables(self) -> tuple[Variable, ...]:
+        """The variables of the table."""
+
+    @property
+    def denominators(self) -> pd.DataFrame:
+        """Frame with cell and one column of denominators per rate variable."""
+
+
+@dataclass(frozen=True)
+class Neighbourhoods(Result):
+    """Every cell's neighbourhood type, and what the types are like.
+
+    Attributes
+    ----------
+    table : DataFrame
+        cell, neighbourhood (finest code), supergroup, group (subgroup), name, uncertainty (distance to the own
+        supergroup over distance to the next: 0 clear, 1 undecided), second (that next supergroup), n_missing,
+        status ("complete", "partial data", "unpopulated", "too little data", "set by hand").
+        Codes are missing where a cell has no type.
+    types : DataFrame
+        code, level, parent, name, portrait, cells, population, population_share.
+    index : DataFrame
+        As :func:`index_table`: code, level, variable, label, mean, overall, index …
+    classifier : NeighbourhoodClassifier
+        The fitted scheme: predicts new areas, is saved as JSON.
+    edits : DataFrame
+        kind ("rename" or "override"), target (code or cell), old, new, reason, author.
+    notes : tuple of str
+        What a reader must know.
+    base : {"people", "areas"}
+        What the shares of the types are of; areas where no population was given.
+    """
+
+    table: pd.DataFrame
+    types: pd.DataFrame
+    index: pd.DataFrame
+    classifier: NeighbourhoodClassifier
+    edits: pd.DataFrame
+    notes: tuple[str, ...] = ()
+    base: str = "people"
+
+    def summary(self) -> list[str]:
+        """Return the types and the caveats in plain sentences."""
+        top = self.types[self.types["level"] == LEVELS[0]]
+        finest = self.types["level"].iloc[-1]
+        number = int((self.types["level"] == finest).sum())
+        typed = self.table["neighbourhood"].notna()
+        lines = [
+            f"{typed.sum():,} of {len(self.table):,} hexagons sorted into {len(top)} supergroups"
+            + (f" and {number} {finest}s." if finest != LEVELS[0] else ".")
+        ]
+        lines += [f"{row.code} {row.name}: {row.portrait}" for row in top.itertuples(index=False)]
+        lines += list(self.notes)
+        if len(self.edits):
+            lines.append(f"{len(self.edits)} corrections by hand (see .edits).")
+        return lines
+
+    def plot(self, ax: Any = None, code: str | None = None) -> Any:
+        """Draw the index bars of one type (the largest by default); return the axes."""
+        from geomarket.neighbourhoods.figures import plot_type
+
+        return plot_type(self.index, self.types, code or str(self.types["code"].iloc[0]), ax=ax)
+
+    def rename(self, code: str, name: str, reason: str, author: str) -> Neighbourhoods:
+        """Return a copy in which a type has the planner's name; old name, reason and author are kept.
+
+        Raises
+        ------
+        SettingsError
+            Unknown code, a name in use, an empty reason or author.
+        """
+        _check_edit(reason, author)
+        known = self.types["code"].tolist()
+        if code not in known:
+            raise SettingsError(f"rename: there is no type '{code}'. {_nearest(code, known)}")
+        name = name.strip()
+        if not name:
+            raise SettingsError(f"rename: the new name of '{code}' is empty. Give one.")
+        holder = self.types.loc[(self.types["name"] == name) & (self.types["code"] != code), "code"]
+        if len(holder):
+            raise SettingsError(
+                f"rename: '{holder.iloc[0]}' is already called '{name}'. Choose another name."
+            )
+        old = self.types.set_index("code").loc[code, "name"]
+        types = self.types.assign(name=self.types["name"].where(self.types["code"] != code, name))
+        scheme = _copy(self.classifier)
+        scheme.names_ = {**scheme.names_, code: name}
+        edits = _with_edit(self.edits, "rename", code, old, name, reason, author)
+        scheme.edits_ = edits.to_dict("records")
+        names = dict(zip(types["code"], types["name"], strict=True))
+        table = self.table.assign(name=self.table["neighbourhood"].map(names))
+        return dataclasses.replace(self, table=table, types=types, classifier=scheme, edits=edits)
+
+    def override(self, cell: int, code: str, reason: str, author: str) -> Neighbourhoods:
+        """Return a copy in which one cell has the type a planner knows it to have.
+
+        The sizes of the types follow; centroids and indices stay as fitted, so that one correction by hand
+        doesn't redefine a type. The reason, the author and the old code are kept.
+
+        Parameters
+        ----------
+        cell : int
+            H3 cell of the table.
+        code : str
+            A code of the finest level.
+        reason : str
+            Why; not empty.
+        author : str
+            Who decided; not empty.
+
+        Raises
+        ------
+        SettingsError
+            Unknown cell or code, an empty reason or author.
+        """
+        _check_edit(reason, author)
+        finest = self.types.loc[self.types["level"] == self.types["level"].iloc[-1], "code"].tolist()
+        if code not in finest:
+            raise SettingsError(
+                f"override: '{code}' is no type of the finest level. {_nearest(code, finest)}"
+            )
+        rows = self.table.index[self.table["cell"] == cell]
+        if len(rows) == 0:
+            raise SettingsError(f"override: cell {cell} isn't in the table of {len(self.table):,} cells.")
+        old = self.table.loc[rows[0], "neighbourhood"]
+        edits = _with_edit(
+            self.edits, "override", str(cell), "" if pd.isna(old) else old, code, reason, author
+        )
+        table = _apply_overrides(self.table, edits.iloc[[-1]], self.types)
+        scheme = _copy(self.classifier)
+        scheme.edits_ = edits.to_dict("records")
+        types = _portrayed(_with_sizes(self.types, table), self.index, self.base)
+        return dataclasses.replace(self, table=table, types=types, classifier=scheme, edits=edits)
+
+    def to_json(self) -> str:
+        """Return scheme, names and corrections as JSON text (see ``NeighbourhoodClassifier.to_json``)."""
+        return self.classifier.to_json()
+
+
+def classify(
+    hexes: HexTable,
+    levels: Sequence[Any] = (6, 3),
+    *,
+    classifier: NeighbourhoodClassifier | None = None,
+    use_protected: Sequence[str] = (),
+    describe_protected: bool = False,
+    min_areas: int = 5,
+    min_base: float = 100.0,
+    random_state: int = 0,
+) -> Neighbourhoods:
+    """Sort hexagons into neighbourhood types and describe them.
+
+    Parameters
+    ----------
+    hexes : Hexes
+        ``table`` (cell, population, one column per variable), ``variables`` and ``denominators``.
+    levels : sequence of int
+        Supergroups, groups in each (subgroups in each). Ignored when ``classifier`` is given.
+    classifier : NeighbourhoodClassifier, optional
+        With other settings: a clone is fitted. Already fitted (say, read from JSON): its types are applied
+        unchanged, with its names and corrections.
+    use_protected : sequence of str
+        Protected variables to classify by all the same. None by default; none is ever part of a name.
+    describe_protected : bool
+        Whether protected variables appear in index tables and portraits.
+    min_areas, min_base : int, float
+        Indices on less aren't used in names and portraits.
+    random_state : int
+        Seed.
+
+    Returns
+    -------
+    Neighbourhoods
+
+    Raises
+    ------
+    NotSupportedError
+        No variable to classify by, or too few populated cells.
+    SettingsError
+        ``use_protected`` names something else.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> rng = np.random.default_rng(1)
+    >>> renting = np.repeat([0.2, 0.7], [60, 40]) + rng.normal(0, 0.02, 100)
+    >>> young = np.repeat([0.1, 0.4], [60, 40]) + rng.normal(0, 0.02, 100)
+    >>> table = pd.DataFrame({"cell": np.arange(100), "population": 500.0, "rent": renting, "young": young})
+    >>> hexes = SimpleNamespace(table=table, denominators=table[["cell"]], variables=(
+    ...     Variable("rent", "renting", "rate", "rent", "population"),
+    ...     Variable("young", "aged 20 to 29", "rate", "young", "population")))
+    >>> plain = NeighbourhoodClassifier(levels=(2,), max_correlation=None)
+    >>> found = classify(hexes, classifier=plain)
+    >>> found.types[["code", "name", "cells"]].values.tolist()[1]
+    ['B', 'Young renters', 40]
+    """
+    table = hexes.table.set_index("cell")
+    if not table.index.is_unique:
+        twice = table.index[table.index.duplicated()][:3].tolist()
+        raise TableError(f"hexes: cell repeats ({twice}). Every cell must be one row.")
+    population = table["population"].astype(float) if "population" in table else None
+    if population is not None and population.isna().all():
+        population = None
+    denominators = _denominators(hexes.denominators, hexes.variables, table.index)
+    fitted = classifier is not None and hasattr(classifier, "centroids_")
+    chosen = _chosen(hexes.variables, table.columns, use_protected)
+    if fitted:
+        scheme = _copy(classifier)
+        labels = scheme.assign(
+            table[[c for c in scheme.preparation_.variables if c in table]], population, denominators
+        )
+    else:
+        scheme = (
+            clone(classifier)
+            if classifier is not None
+            else NeighbourhoodClassifier(levels=levels, random_state=random_state)
+        )
+        if isinstance(scheme.multiplier, float | int):
+            scheme.multiplier = _multipliers(chosen, float(scheme.multiplier))
+        scheme.fit(table[[v.name for v in chosen]].astype(float), population, denominators)
+        labels = scheme.labels_
+        scheme.notes_ += _protected_notes(hexes.variables, chosen, use_protected)
+    described = [
+        v
+        for v in hexes.variables
+        if v.kind != "count" and v.name in table and (describe_protected or not v.protected)
+    ]
+    return _build(table, labels, scheme, described, population, denominators, min_areas, min_base)
+
+
+def _build(
+    table: pd.DataFrame,
+    labels: pd.DataFrame,
+    scheme: NeighbourhoodClassifier,
+    described: list[Variable],
+    population: pd.Series | None,
+    denominators: pd.DataFrame,
+    min_areas: int,
+    min_base: float,
+) -> Neighbourhoods:
+    levels = [level for level in LEVELS if level in labels]
+    rates = table[[v.name for v in described]].astype(float)
+    index = index_table(rates, labels[levels], described, population, denominators, min_areas, min_base)
+    if not scheme.names_:
+        scheme.names_ = name_types(index[index["code"].isin(scheme.types_["code"])])
+    cells = labels.rename(columns={"code": "neighbourhood"})
+    cells.insert(len(levels) + 1, "name", cells["neighbourhood"].map(scheme.names_))
+    people = np.ones(len(cells)) if population is None else population.to_numpy()
+    cells.insert(0, "population", people)
+    cells = cells.rename_axis("cell").reset_index()
+    edits = pd.DataFrame(scheme.edits_, columns=EDIT_COLUMNS)
+    types = scheme.types_[["code", "level", "parent"]].assign(name=scheme.types_["code"].map(scheme.names_))
+    cells = _apply_overrides(cells, edits, types)
+    types = _with_sizes(types, cells)
+    base = "people" if population is not None else "areas"
+    types = _portrayed(types, index, base)
+    return Neighbourhoods(cells, types, index, scheme, edits, tuple(scheme.notes_), base)
+
+
+EDIT_COLUMNS = ["kind", "target", "old", "new", "reason", "author"]
+
+
+def _denominators(given: pd.DataFrame | None, variables: Sequence[Variable], cells: pd.Index) -> pd.DataFrame:
+    """Denominator columns by variable name, on the cells of the table."""
+    if given is None:
+        return pd.DataFrame(index=cells)
+    frame = given.set_index("cell") if "cell" in given else given
+    frame = frame.rename(columns=lambda name: str(name).removesuffix("__den"))
+    return frame[[c for c in frame.columns if c in {v.name for v in variables}]].reindex(cells)
+
+
+def _chosen(variables: Sequence[Variable], columns: pd.Index, use_protected: Sequence[str]) -> list[Variable]:
+    protected = {v.name for v in variables if v.protected and v.kind != "count"}
+    wrong = [name for name in use_protected if name not in protected]
+    if wrong:
+        raise SettingsError(
+            f"use_protected names {', '.join(wrong[:5])}, which are no protected rates. "
+            f"Protected are: {', '.join(sorted(protected)) or 'none'}."
+        )
+    chosen = [
+        v
+        for v in variables
+        if v.name in columns
+        and v.kind != "count"
+        and ((v.classify and not v.protected) or v.name in use_protected)
+    ]
+    if not chosen:
+        raise NotSupportedError(
+            "neighbourhoods: no variable to classify by. Give rates or means with classify = true; counts describe "
+            "how many people there are, not what a neighbourhood is like."
+        )
+    return chosen
+
+
+def _multipliers(chosen: list[Variable], percent: float) -> dict[str, float]:
+    """Shares become percentages; figures with a unit of their own stay as they are."""
+    share = {v.name for v in chosen if v.unit == "share" or (v.kind == "rate" and not v.unit)}
+    return {v.name: percent if v.name in share else 1.0 for v in chosen}
+
+
+def _protected_notes(
+    variables: Sequence[Variable], chosen: list[Variable], use_protected: Sequence[str]
+) -> list[str]:
+    notes = []
+    left = [v.label for v in variables if v.protected and v.name not in use_protected and v.kind != "count"]
+    if left:
+        notes.append(f"Not classified by, being protected traits: {', '.join(left)}.")
+    if use_protected:
+        notes.append(f"Protected traits used on purpose: {', '.join(use_protected)}; no name speaks of them.")
+    unflagged = [v.label for v in chosen if not v.protected and sensitive(f"{v.label} {v.name}")]
+    if unflagged:
+        notes.append(
+            f"{', '.join(unflagged)}: read like protected traits but aren't flagged so. They were classified by and "
+            "kept out of names; flag them as protected to leave them out."
+        )
+    return notes
+
+
+def _apply_overrides(table: pd.DataFrame, edits: pd.DataFrame, types: pd.DataFrame) -> pd.DataFrame:
+    """Put overridden cells under their new code, at every level."""
+    table = table.copy()
+    parents = dict(zip(types["code"], types["parent"], strict=True))
+    names = dict(zip(types["code"], types["name"], strict=True))
+    rows = pd.Series(table.index, index=table["cell"])
+    for edit in edits[edits["kind"] == "override"].itertuples(index=False):
+        if int(edit.target) not in rows.index:
+            continue
+        row = rows[int(edit.target)]
+        path = [edit.new]
+        while parents[path[0]]:
+            path.insert(0, parents[path[0]])
+        table.loc[row, list(LEVELS[: len(path)])] = path
+        table.loc[row, ["neighbourhood", "name", "status"]] = [edit.new, names[edit.new], "set by hand"]
+    return table
+
+
+def _portrayed(types: pd.DataFrame, index: pd.DataFrame, base: str) -> pd.DataFrame:
+    said = types["code"].map(portray_types(index, types, base)).fillna("No area here is of this type.")
+    out = types.drop(columns="portrait", errors="ignore")
+    out.insert(4, "portrait", said)
+    return out
+
+
+def _with_sizes(types: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
+    total = cells.loc[cells[LEVELS[0]].notna(), "population"].sum()
+    counted = []
+    for level in [level for level in LEVELS if level in cells]:
+        counted.append(cells.groupby(level)["population"].agg(["size", "sum"]))
+    sizes = pd.concat(counted)
+    out = types.copy()
+    out["cells"] = out["code"].map(sizes["size"]).fillna(0).astype(int)
+    out["population"] = out["code"].map(sizes["sum"]).fillna(0.0)
+    out["population_share"] = out["population"] / total if total > 0 else np.nan
+    return out
+
+
+def _with_edit(edits: pd.DataFrame, *entry: Any) -> pd.DataFrame:
+    line = pd.DataFrame([dict(zip(EDIT_COLUMNS, map(str, entry), strict=True))])
+    return pd.concat([edits, line], ignore_index=True) if len(edits) else line
+
+
+def _check_edit(reason: str, author: str) -> None:
+    if not reason.strip() or not author.strip():
+        raise SettingsError(
+            "A correction by hand needs a reason and an author, so that others can follow it."
+        )
+
+
+def _nearest(word: str, known: list[str]) -> str:
+    close = get_close_matches(word, known, n=1)
+    return f"Did you mean '{close[0]}'?" if close else f"Known are {', '.join(known[:12])}."
+
+
+def _copy(scheme: NeighbourhoodClassifier | None) -> NeighbourhoodClassifier:
+    assert scheme is not None
+    return NeighbourhoodClassifier.from_json(scheme.to_json())
