@@ -129,6 +129,91 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say():
     assert 0.83 <= np.mean(covered) <= 0.99
 
 
+def test_maximum_likelihood_is_poisson_regression_with_one_effect_per_cell():
+    import statsmodels.api as sm
+
+    _, stores, shares, flows = world(25, 8, trips=80, seed=4)
+    fit = Huff(ATTRACTION).fit(shares, stores, flows)
+    of_store = flows["store_id"].map(stores.set_index("store_id")["size_m2"])
+    discount = flows["store_id"].map(stores.set_index("store_id")["discount"])
+    columns = np.column_stack([np.log(of_store), discount, np.log(flows["km"])])
+    effects = pd.get_dummies(flows["cell"]).to_numpy(dtype=float)
+    poisson = sm.GLM(flows["trips"], np.hstack([columns, effects]), family=sm.families.Poisson()).fit(
+        tol=1e-14
+    )
+    estimate = fit.params_["estimate"].to_numpy()
+    assert np.allclose(estimate, poisson.params[:3], rtol=0, atol=1e-8)
+    assert np.allclose(fit.params_["se"], poisson.bse[:3], rtol=1e-6)
+    clustered = sm.GLM(flows["trips"], np.hstack([columns, effects]), family=sm.families.Poisson()).fit(
+        cov_type="cluster", cov_kwds={"groups": flows["cell"].to_numpy(), "use_correction": False}, tol=1e-14
+    )
+    correction = np.sqrt(25 / 24)
+    assert np.allclose(fit.params_["clustered_se"], clustered.bse[:3] * correction, rtol=1e-4)
+    robust = sm.GLM(flows["trips"], np.hstack([columns, effects]), family=sm.families.Poisson()).fit(
+        cov_type="HC0", tol=1e-14
+    )
+    # with effects the sandwich over pairs is that of the columns centred on their cell's expected mean
+    assert np.allclose(fit.params_["robust_se"], robust.bse[:3], rtol=1e-6)
+
+
+def test_a_large_badly_scaled_problem_converges():
+    # a centimetre-sized and a hair-sized column: coefficients of 0.8 and 3,000, on 300,000 pairs
+    rng = np.random.default_rng(7)
+    n_cells, n_stores = 1500, 200
+    cells = pd.DataFrame(
+        {"cell": np.arange(n_cells), "lon": rng.uniform(0, 4, n_cells), "lat": rng.uniform(0, 4, n_cells)}
+    )
+    stores = pd.DataFrame(
+        {
+            "store_id": [f"S{i}" for i in range(n_stores)],
+            "lon": rng.uniform(0, 4, n_stores),
+            "lat": rng.uniform(0, 4, n_stores),
+            "size_cm2": np.exp(rng.normal(16, 1, n_stores)),
+            "tiny": rng.normal(0, 1e-4, n_stores) + 5,
+        }
+    )
+    truth = {"log_size_cm2": 0.8, "tiny": 3000.0, "log_km": -1.8}
+    pairs = distance_pairs(cells, stores, k_nearest=n_stores)
+    shares = Huff(("log_size_cm2", "tiny")).fix(stores, truth).predict(pairs, stores)
+    flows = shares.assign(trips=rng.poisson(200 * shares["probability"]))
+    fit = Huff(("log_size_cm2", "tiny")).fit(pairs, stores, flows)
+    params = fit.params_.set_index("term")
+    assert np.isfinite(params[["estimate", "se", "robust_se", "clustered_se"]]).all().all()
+    for term, value in truth.items():
+        assert abs(params.loc[term, "estimate"] - value) < 5 * params.loc[term, "clustered_se"]
+    assert fit.n_iterations_ < 30
+
+
+def test_least_squares_agrees_with_the_huff_package():
+    # its mci_fit is an oracle for strictly positive columns only; a 0/1 column goes in as exp(column)
+    data_management = pytest.importorskip("huff.data_management")
+    _, stores, shares, flows = world(40, 8, trips=5000, seed=5)
+    flows = flows.assign(trips=flows["trips"] + 1)
+    ours = fit_log_centred(shares, stores, flows, ATTRACTION).set_index("term")["estimate"]
+    by_store = stores.set_index("store_id")
+    frame = flows[["cell", "store_id", "km", "trips"]].assign(
+        size_m2=flows["store_id"].map(by_store["size_m2"]),
+        discount=np.exp(flows["store_id"].map(by_store["discount"])),
+    )
+    frame["share"] = frame["trips"] / frame.groupby("cell")["trips"].transform("sum")
+    frame["cell"] = frame["cell"].astype(str)
+    matrix = data_management.load_interaction_matrix(
+        frame,
+        customer_origins_col="cell",
+        supply_locations_col="store_id",
+        attraction_col=["size_m2", "discount"],
+        transport_costs_col="km",
+        probabilities_col="share",
+        data_type="df",
+        check_df_vars=False,
+    )
+    fitted = matrix.mci_fit(cols=["A_j", "t_ij", "discount"])
+    theirs = {row["Coefficient"]: row["Estimate"] for row in fitted.coefs.values()}
+    assert ours["log_size"] == pytest.approx(theirs["A_j"], abs=1e-8)
+    assert ours["log_km"] == pytest.approx(theirs["t_ij"], abs=1e-8)
+    assert ours["discount"] == pytest.approx(theirs["discount"], abs=1e-6)
+
+
 def test_no_warning_without_zeros():
     _, stores, shares, _ = world(60, 12)
     with warnings.catch_warnings():
