@@ -1,0 +1,344 @@
+/**
+ * Decodes packed hexagons and paints them on a canvas. Knows no map library and no H3:
+ * a host gives a view (scale and origin) and a colour for every cell.
+ *
+ * World coordinates: Web Mercator, 0..1 over the width of the world, y to the south.
+ */
+
+const NO_DATA = 65535;
+const NO_CLASS = 255;
+/* one canvas path with thousands of hexagons is slower than many small paths, by far */
+const HEXAGONS_PER_PATH = 48;
+
+/** Unpacks base64 + gzip. Works from file:// under a strict content-security policy, where fetch() does not. */
+export async function unpack(base64) {
+  const text = atob(base64);
+  const bytes = new Uint8Array(text.length);
+  for (let i = 0; i < text.length; i += 1) bytes[i] = text.charCodeAt(i);
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Uint8Array(await new Response(stream).arrayBuffer());
+}
+
+/** Reads byte planes in the order in which they were written. */
+export class PlaneReader {
+  constructor(bytes) {
+    this.bytes = bytes;
+    this.position = 0;
+  }
+
+  unsigned(count, planes) {
+    const values = new Uint32Array(count);
+    for (let plane = 0; plane < planes; plane += 1) {
+      const base = this.position + plane * count;
+      const shift = 8 * plane;
+      for (let i = 0; i < count; i += 1) values[i] |= this.bytes[base + i] << shift;
+    }
+    this.position += planes * count;
+    return values;
+  }
+
+  signed(count, planes) {
+    const zigzag = this.unsigned(count, planes);
+    const values = new Int32Array(count);
+    for (let i = 0; i < count; i += 1) values[i] = (zigzag[i] >>> 1) ^ -(zigzag[i] & 1);
+    return values;
+  }
+
+  /** Values stored as differences to their predecessor. */
+  running(count, planes) {
+    const values = this.signed(count, planes);
+    for (let i = 1; i < count; i += 1) values[i] += values[i - 1];
+    return values;
+  }
+}
+
+/** One resolution: centres, corners and figures of its cells. */
+export class HexLevel {
+  constructor(head, world, columns, reader) {
+    this.resolution = head.resolution;
+    this.count = head.count;
+    this.world = world;
+    const { count } = head;
+    this.x = reader.running(count, head.centrePlanes[0]);
+    this.y = reader.running(count, head.centrePlanes[1]);
+    this.corners = new Int32Array(count * 12);
+    for (let k = 0; k < 12; k += 1) {
+      const offsets = reader.running(count, head.cornerPlanes[k]);
+      for (let i = 0; i < count; i += 1) this.corners[i * 12 + k] = offsets[i];
+    }
+    this.odd = new Map(Object.entries(head.odd).map(([i, ring]) => [Number(i), ring]));
+    this.children = reader.unsigned(count, head.children);
+    this.values = {};
+    columns.forEach((column, k) => {
+      this.values[column.name] = readColumn(column, head.columns[k], count, reader);
+    });
+    this.reach = this.#longestReach();
+    this.buckets = null;
+  }
+
+  /** Corner offsets of a cell from its centre, [dx, dy, dx, dy, ...] in world units. */
+  ring(i) {
+    return this.odd.get(i) ?? this.corners.subarray(i * 12, i * 12 + 12);
+  }
+
+  /** Centre-to-corner distance of a usual cell as a share of the world's width. */
+  get radius() {
+    return this.reach / this.world;
+  }
+
+  /** The cell at a point of the world (0..1), or -1. */
+  at(x, y) {
+    if (!this.buckets) this.#fillBuckets();
+    const { size, left, top, columns, start, items } = this.buckets;
+    const px = x * this.world;
+    const py = y * this.world;
+    const column = Math.floor((px - left) / size);
+    const row = Math.floor((py - top) / size);
+    let best = -1;
+    let bestDistance = Infinity;
+    for (let r = row - 1; r <= row + 1; r += 1) {
+      for (let c = column - 1; c <= column + 1; c += 1) {
+        if (c < 0 || r < 0 || c >= columns) continue;
+        const bucket = r * columns + c;
+        if (bucket >= start.length - 1) continue;
+        for (let k = start[bucket]; k < start[bucket + 1]; k += 1) {
+          const i = items[k];
+          const distance = (this.x[i] - px) ** 2 + (this.y[i] - py) ** 2;
+          if (distance < bestDistance) {
+            best = i;
+            bestDistance = distance;
+          }
+        }
+      }
+    }
+    return best >= 0 && insideRing(this.ring(best), px - this.x[best], py - this.y[best]) ? best : -1;
+  }
+
+  /** Segments [x1, y1, x2, y2, ...] in world units around a set of cells, without the edges inside it. */
+  outline(members) {
+    const inside = new Set(members);
+    const segments = [];
+    for (const i of members) {
+      const ring = this.ring(i);
+      for (let k = 0; k < ring.length; k += 2) {
+        const next = (k + 2) % ring.length;
+        const middleX = (ring[k] + ring[next]) / 2;
+        const middleY = (ring[k + 1] + ring[next + 1]) / 2;
+        /* the neighbour's centre lies mirrored behind the edge; a little short of it is still inside */
+        const beyond = this.at((this.x[i] + 1.6 * middleX) / this.world, (this.y[i] + 1.6 * middleY) / this.world);
+        if (inside.has(beyond)) continue;
+        segments.push(this.x[i] + ring[k], this.y[i] + ring[k + 1], this.x[i] + ring[next], this.y[i] + ring[next + 1]);
+      }
+    }
+    return Float64Array.from(segments, (value) => value / this.world);
+  }
+
+  #longestReach() {
+    /* the widest cell of a sample: Mercator makes cells larger toward the poles */
+    let longest = 1;
+    const step = Math.max(1, Math.floor(this.count / 500));
+    for (let i = 0; i < this.count; i += step) {
+      const ring = this.ring(i);
+      for (let k = 0; k < ring.length; k += 2) longest = Math.max(longest, Math.hypot(ring[k], ring[k + 1]));
+    }
+    return longest;
+  }
+
+  #fillBuckets() {
+    const size = this.reach * 2.2;
+    const left = minimum(this.x) - size;
+    const top = minimum(this.y) - size;
+    const columns = Math.ceil((maximum(this.x) - left) / size) + 2;
+    const rows = Math.ceil((maximum(this.y) - top) / size) + 2;
+    const home = new Uint32Array(this.count);
+    const start = new Uint32Array(columns * rows + 1);
+    for (let i = 0; i < this.count; i += 1) {
+      home[i] = Math.floor((this.y[i] - top) / size) * columns + Math.floor((this.x[i] - left) / size);
+      start[home[i] + 1] += 1;
+    }
+    for (let b = 0; b < columns * rows; b += 1) start[b + 1] += start[b];
+    const next = start.slice();
+    const items = new Uint32Array(this.count);
+    for (let i = 0; i < this.count; i += 1) {
+      items[next[home[i]]] = i;
+      next[home[i]] += 1;
+    }
+    this.buckets = { size, left, top, columns, start, items };
+  }
+}
+
+function minimum(values) {
+  let least = Infinity;
+  for (const value of values) if (value < least) least = value;
+  return least;
+}
+
+function maximum(values) {
+  let most = -Infinity;
+  for (const value of values) if (value > most) most = value;
+  return most;
+}
+
+function insideRing(ring, x, y) {
+  let inside = false;
+  for (let a = 0, b = ring.length - 2; a < ring.length; b = a, a += 2) {
+    const crosses = ring[a + 1] > y !== ring[b + 1] > y;
+    if (crosses && x < ((ring[b] - ring[a]) * (y - ring[a + 1])) / (ring[b + 1] - ring[a + 1]) + ring[a]) {
+      inside = !inside;
+    }
+  }
+  return inside;
+}
+
+function readColumn(column, head, count, reader) {
+  const codes = reader.unsigned(count, head.planes);
+  if (column.kind === "class") {
+    return Int16Array.from(codes, (code) => (code === NO_CLASS ? -1 : code));
+  }
+  const values = new Float32Array(count);
+  let code = 0;
+  for (let i = 0; i < count; i += 1) {
+    code = head.delta ? (code + codes[i]) & 0xffff : codes[i];
+    values[i] = code === NO_DATA ? NaN : code * column.step + column.offset;
+  }
+  return values;
+}
+
+/** Decodes what Python's encode_hexes packed: levels from fine to coarse. */
+export async function decodeHexes(packed) {
+  const reader = new PlaneReader(await unpack(packed.blob));
+  return packed.levels.map((head) => new HexLevel(head, packed.world, packed.columns, reader));
+}
+
+/** Decodes what Python's encode_members packed: one array of positions per group. */
+export async function decodeMembers(packed) {
+  const reader = new PlaneReader(await unpack(packed.blob));
+  const sizes = reader.unsigned(packed.groups, packed.sizePlanes);
+  const steps = reader.unsigned(packed.members, packed.memberPlanes);
+  let position = 0;
+  return Array.from(sizes, (size) => {
+    const members = steps.slice(position, position + size);
+    for (let i = 1; i < size; i += 1) members[i] += members[i - 1];
+    position += size;
+    return members;
+  });
+}
+
+/** The finest level whose cells are still at least minPixels from centre to corner. */
+export function chooseLevel(levels, scale, minPixels = 1.6) {
+  return levels.find((level) => level.radius * scale >= minPixels) ?? levels[levels.length - 1];
+}
+
+/** Number classes: how many breaks lie at or below the value; -1 where the value is missing. */
+export function classOf(value, breaks) {
+  if (!(value === value)) return -1;
+  let low = 0;
+  let high = breaks.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (value >= breaks[middle]) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+/**
+ * Paints a level.
+ *
+ * @param {CanvasRenderingContext2D} context
+ * @param {HexLevel} level
+ * @param {{scale: number, left: number, top: number, width: number, height: number}} view
+ *   scale: pixels over the width of the world; left, top: pixel position of the canvas' corner in that world.
+ * @param {(i: number) => number} styleOf  index into styles, or -1 for a cell that is not drawn.
+ * @param {Array<{fill: string|CanvasPattern, stroke: string}>} styles
+ * @param {{separator?: string}} options  separator: colour between large hexagons.
+ * @returns {number} cells drawn
+ */
+export function paintHexes(context, level, view, styleOf, styles, options = {}) {
+  const { x, y, world, corners, odd } = level;
+  const factor = view.scale / world;
+  const margin = level.reach * 1.05;
+  const west = view.left / factor - margin;
+  const east = (view.left + view.width) / factor + margin;
+  const north = view.top / factor - margin;
+  const south = (view.top + view.height) / factor + margin;
+
+  const byStyle = styles.map(() => []);
+  let drawn = 0;
+  for (let i = 0; i < level.count; i += 1) {
+    if (x[i] < west || x[i] > east || y[i] < north || y[i] > south) continue;
+    const style = styleOf(i);
+    if (style < 0) continue;
+    byStyle[style].push(i);
+    drawn += 1;
+  }
+
+  const radius = level.reach * factor;
+  const separated = options.separator && radius > 9;
+  byStyle.forEach((cells, style) => {
+    context.fillStyle = styles[style].fill;
+    /* a stroke in the hexagon's own colour hides the seams between small hexagons */
+    context.strokeStyle = separated ? options.separator : styles[style].stroke;
+    context.lineWidth = separated ? Math.min(1, radius / 18) : 0.7;
+    for (let from = 0; from < cells.length; from += HEXAGONS_PER_PATH) {
+      const to = Math.min(from + HEXAGONS_PER_PATH, cells.length);
+      context.beginPath();
+      for (let c = from; c < to; c += 1) {
+        const i = cells[c];
+        if (odd.has(i)) traceRing(context, odd.get(i), x[i], y[i], factor, view);
+        else traceHexagon(context, corners, i * 12, x[i], y[i], factor, view);
+      }
+      context.fill();
+      context.stroke();
+    }
+  });
+  return drawn;
+}
+
+function traceHexagon(context, corners, k, x, y, factor, view) {
+  const left = x * factor - view.left;
+  const top = y * factor - view.top;
+  context.moveTo(left + corners[k] * factor, top + corners[k + 1] * factor);
+  context.lineTo(left + corners[k + 2] * factor, top + corners[k + 3] * factor);
+  context.lineTo(left + corners[k + 4] * factor, top + corners[k + 5] * factor);
+  context.lineTo(left + corners[k + 6] * factor, top + corners[k + 7] * factor);
+  context.lineTo(left + corners[k + 8] * factor, top + corners[k + 9] * factor);
+  context.lineTo(left + corners[k + 10] * factor, top + corners[k + 11] * factor);
+  context.closePath();
+}
+
+export function traceRing(context, ring, x, y, factor, view) {
+  const left = x * factor - view.left;
+  const top = y * factor - view.top;
+  context.moveTo(left + ring[0] * factor, top + ring[1] * factor);
+  for (let k = 2; k < ring.length; k += 2) context.lineTo(left + ring[k] * factor, top + ring[k + 1] * factor);
+  context.closePath();
+}
+
+/** A diagonal hatch: "no data" must not look like a value. */
+export function hatch(context, ground, line) {
+  const tile = document.createElement("canvas");
+  tile.width = 6;
+  tile.height = 6;
+  const pen = tile.getContext("2d");
+  pen.fillStyle = ground;
+  pen.fillRect(0, 0, 6, 6);
+  pen.strokeStyle = line;
+  pen.lineWidth = 1;
+  pen.beginPath();
+  pen.moveTo(-1, 7);
+  pen.lineTo(7, -1);
+  pen.moveTo(-1, 1);
+  pen.lineTo(1, -1);
+  pen.moveTo(5, 7);
+  pen.lineTo(7, 5);
+  pen.stroke();
+  return context.createPattern(tile, "repeat");
+}
+
+/** The world position of a longitude and latitude, within half a world of the given meridian. */
+export function project(lon, lat, meridian) {
+  const near = ((((lon - meridian + 180) % 360) + 360) % 360) - 180 + meridian;
+  const sine = Math.sin((lat * Math.PI) / 180);
+  return [near / 360 + 0.5, 0.5 - Math.log((1 + sine) / (1 - sine)) / (4 * Math.PI)];
+}

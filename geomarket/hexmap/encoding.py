@@ -1,0 +1,413 @@
+"""Hexagons and their figures as a few bytes each, for a painter that knows no H3.
+
+A browser gets polygons, not cell ids. Cells are sorted by H3 index, so neighbours in the list are neighbours on
+the ground: the centre is stored as the difference to the previous cell, the six corners as the difference to the
+previous cell's corners, in Web-Mercator units of 2\\ :sup:`-24` of the world's width (about 1.8 m at 42° north).
+Differences are small integers; zigzag, split into byte planes and gzipped they take about three bytes a cell.
+
+Coarser levels are sent too. Every figure of a parent is computed from the finest level, never from another
+summary: the majority of majorities is not the majority.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from geomarket.errors import TableError
+from geomarket.hexes.cells import cell_boundaries, cell_centres, parents
+
+__all__ = [
+    "NO_CLASS",
+    "NO_DATA",
+    "WORLD",
+    "HexColumn",
+    "as_script_json",
+    "central_meridian",
+    "encode_hexes",
+    "encode_lines",
+    "encode_members",
+    "project",
+]
+
+WORLD = 1 << 24
+"""Width of the world in the units of the encoding."""
+NO_DATA = 65535
+"""Code of a missing number."""
+NO_CLASS = 255
+"""Code of a missing class."""
+_MERCATOR_LIMIT = 85.05112877980659
+_CORNER_NUMBERS = 12
+_COARSEST_CELLS = 400
+
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class HexColumn:
+    """One figure per cell.
+
+    Parameters
+    ----------
+    name : str
+        Key of the column in the browser.
+    values : ndarray of shape (n_cells,)
+        Numbers (NaN where missing), or for ``kind="class"`` integer codes from 0 to 254 (-1 where missing).
+    kind : {"mean", "sum", "class"}
+        How a coarser level is made: ``mean`` averages by ``weight``; ``sum`` adds up and is shown per finest
+        cell, so that one legend fits every level; ``class`` takes the class with most ``weight``.
+    step : float or None
+        Rounding step. None: the smallest power of ten that keeps at least 2,000 steps over the range.
+    """
+
+    name: str
+    values: npt.NDArray[Any]
+    kind: Literal["mean", "sum", "class"] = "mean"
+    step: float | None = None
+
+
+@dataclass
+class _Stream:
+    """Collects byte planes of one blob."""
+
+    parts: list[bytes] = field(default_factory=list)
+
+    def add_signed(self, values: IntArray) -> int:
+        """Append integers as zigzag byte planes; return the number of planes."""
+        return self.add_unsigned(np.where(values >= 0, values * 2, -values * 2 - 1))
+
+    def add_unsigned(self, values: IntArray) -> int:
+        top = int(values.max(initial=0))
+        planes = max(1, (top.bit_length() + 7) // 8)
+        for plane in range(planes):
+            self.parts.append(((values >> (8 * plane)) & 0xFF).astype(np.uint8).tobytes())
+        return planes
+
+    def blob(self) -> str:
+        return base64.b64encode(gzip.compress(b"".join(self.parts), 9, mtime=0)).decode("ascii")
+
+
+def central_meridian(lon: npt.NDArray[np.float64]) -> float:
+    """Return the longitude in the middle of the points, with the widest empty gap behind it.
+
+    A market on both sides of the antimeridian is then drawn in one piece.
+
+    Examples
+    --------
+    >>> central_meridian(np.array([178.0, -178.0]))
+    180.0
+    >>> central_meridian(np.array([4.0, 5.0]))
+    4.5
+    """
+    ring = np.unique(np.mod(np.asarray(lon, dtype=float), 360.0))
+    if ring.size == 0:
+        return 0.0
+    gaps = np.diff(np.append(ring, ring[0] + 360.0))
+    widest = int(np.argmax(gaps))
+    first = ring[(widest + 1) % ring.size]
+    middle = first + (360.0 - gaps[widest]) / 2
+    return float((middle + 180.0) % 360.0 - 180.0) if middle % 360.0 != 180.0 else 180.0
+
+
+def project(lon: Any, lat: Any, meridian: float = 0.0) -> tuple[IntArray, IntArray]:
+    """Return Web-Mercator units (integers, x to the east, y to the south).
+
+    Parameters
+    ----------
+    lon, lat : array-like of float
+        Degrees.
+    meridian : float
+        Longitudes are taken within 180° of it, so x may lie outside 0..2\\ :sup:`24` near the antimeridian.
+
+    Examples
+    --------
+    >>> project([0.0], [0.0])
+    (array([8388608]), array([8388608]))
+    """
+    lon = np.asarray(lon, dtype=float)
+    lat = np.clip(np.asarray(lat, dtype=float), -_MERCATOR_LIMIT, _MERCATOR_LIMIT)
+    lon = np.mod(lon - meridian + 180.0, 360.0) - 180.0 + meridian
+    sine = np.sin(np.radians(lat))
+    x = lon / 360.0 + 0.5
+    y = 0.5 - np.log((1 + sine) / (1 - sine)) / (4 * np.pi)
+    return np.rint(x * WORLD).astype(np.int64), np.rint(y * WORLD).astype(np.int64)
+
+
+def encode_hexes(
+    cells: npt.NDArray[np.int64],
+    columns: Sequence[HexColumn],
+    *,
+    weight: npt.NDArray[np.float64] | None = None,
+    meridian: float | None = None,
+    coarsest_cells: int = _COARSEST_CELLS,
+) -> dict[str, Any]:
+    """Pack cells and their figures, with coarser levels, for ``hexpainter.js``.
+
+    Parameters
+    ----------
+    cells : ndarray of int64, shape (n_cells,)
+        H3 indices of one resolution, each once, in any order.
+    columns : sequence of HexColumn
+        Aligned with ``cells``.
+    weight : ndarray of shape (n_cells,) or None
+        What means and majorities of coarser levels are weighted by (population). None: every cell counts once.
+    meridian : float or None
+        Middle longitude of the map; None: :func:`central_meridian` of the cells.
+    coarsest_cells : int
+        Levels are added until one has at most so many cells.
+
+    Returns
+    -------
+    dict
+        JSON-able: ``levels``, ``columns``, ``meridian`` and the base64 ``blob``. Level 0 is the finest and
+        holds the cells sorted by index: see :func:`encode_members`.
+
+    Raises
+    ------
+    TableError
+        If cells repeat or mix resolutions, or a column has another length. Aggregate to one row per cell first.
+    """
+    cells = np.asarray(cells, dtype=np.int64)
+    resolution = _one_resolution(cells)
+    for column in columns:
+        if len(column.values) != len(cells):
+            raise TableError(
+                f"hexes: column '{column.name}' has {len(column.values):,} values for {len(cells):,} cells. "
+                "Give one value per cell."
+            )
+    order = np.argsort(cells)
+    cells = cells[order]
+    if (np.diff(cells) == 0).any():
+        twice = cells[1:][np.diff(cells) == 0]
+        raise TableError(
+            f"hexes: {len(twice):,} cells occur more than once ({', '.join(f'{c:x}' for c in twice[:3])}). "
+            "Aggregate to one row per cell."
+        )
+    weights = np.ones(len(cells)) if weight is None else np.nan_to_num(np.asarray(weight, float)[order])
+    if meridian is None:
+        meridian = central_meridian(cell_centres(cells)[0])
+    scales = [_scale(column) for column in columns]
+
+    stream = _Stream()
+    levels = []
+    for level_resolution in range(resolution, -1, -1):
+        if level_resolution == resolution:
+            level_cells, member = cells, np.arange(len(cells))
+        else:
+            level_cells, member = np.unique(parents(cells, level_resolution), return_inverse=True)
+        head = _add_geometry(stream, level_cells, meridian)
+        head["resolution"] = level_resolution
+        head["children"] = stream.add_unsigned(np.bincount(member, minlength=len(level_cells)))
+        head["columns"] = [
+            _add_column(stream, column, scale, member, len(level_cells), weights, order)
+            for column, scale in zip(columns, scales)
+        ]
+        levels.append(head)
+        if len(level_cells) <= coarsest_cells:
+            break
+    return {
+        "world": WORLD,
+        "meridian": round(meridian, 6),
+        "levels": levels,
+        "columns": [
+            {"name": column.name, "kind": column.kind, "step": step, "offset": offset}
+            for column, (step, offset) in zip(columns, scales)
+        ],
+        "blob": stream.blob(),
+    }
+
+
+def encode_members(groups: Sequence[npt.NDArray[np.int64]]) -> dict[str, Any]:
+    """Pack lists of positions (sorted cells of level 0), one list per group.
+
+    Examples
+    --------
+    >>> packed = encode_members([np.array([3, 1]), np.array([], dtype=int)])
+    >>> packed["groups"], packed["members"]
+    (2, 2)
+    """
+    ordered = [np.sort(np.asarray(group, dtype=np.int64)) for group in groups]
+    stream = _Stream()
+    sizes = stream.add_unsigned(np.array([len(group) for group in ordered], dtype=np.int64))
+    steps = [np.diff(group, prepend=0) for group in ordered]
+    members = np.concatenate(steps) if steps else np.array([], dtype=np.int64)
+    return {
+        "groups": len(ordered),
+        "members": int(members.size),
+        "sizePlanes": sizes,
+        "memberPlanes": stream.add_unsigned(members),
+        "blob": stream.blob(),
+    }
+
+
+def encode_lines(lines: Sequence[npt.NDArray[np.float64]], meridian: float = 0.0) -> dict[str, Any]:
+    """Pack lines of longitude and latitude (each an array of shape (n_points, 2)).
+
+    Examples
+    --------
+    >>> packed = encode_lines([np.array([[4.0, 51.0], [4.1, 51.1]])])
+    >>> packed["lines"], packed["points"]
+    (1, 2)
+    """
+    stream = _Stream()
+    sizes = stream.add_unsigned(np.array([len(line) for line in lines], dtype=np.int64))
+    points = np.concatenate(lines) if lines else np.empty((0, 2))
+    x, y = project(points[:, 0], points[:, 1], meridian)
+    planes = [stream.add_signed(np.diff(axis, prepend=0)) for axis in (x, y)]
+    return {
+        "lines": len(lines),
+        "points": len(points),
+        "sizePlanes": sizes,
+        "planes": planes,
+        "blob": stream.blob(),
+    }
+
+
+def as_script_json(value: Any) -> str:
+    """Return JSON that is safe inside a ``<script>`` element, whatever text the user's tables hold."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False, sort_keys=True)
+    for sign in "<>&\u2028\u2029":
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return text
+
+
+def _one_resolution(cells: IntArray) -> int:
+    if cells.size == 0:
+        raise TableError("hexes: the table is empty. A map needs at least one cell.")
+    resolutions = np.unique((cells >> 52) & 0xF)
+    if resolutions.size > 1:
+        raise TableError(
+            f"hexes: cells of resolutions {', '.join(map(str, resolutions))} are mixed. Give cells of one resolution."
+        )
+    return int(resolutions[0])
+
+
+def _add_geometry(stream: _Stream, cells: IntArray, meridian: float) -> dict[str, Any]:
+    """Append centres and corners; cells that aren't plain hexagons go to a side list."""
+    centre_x, centre_y = project(*cell_centres(cells), meridian)
+    corners, hexagon, others = cell_boundaries(cells)
+    x, y = project(np.nan_to_num(corners[..., 0]), np.nan_to_num(corners[..., 1]), meridian)
+    offsets = np.empty((len(cells), _CORNER_NUMBERS), dtype=np.int64)
+    offsets[:, 0::2] = _within_half_world(x - centre_x[:, None])
+    offsets[:, 1::2] = y - centre_y[:, None]
+    # an odd cell repeats its predecessor, so that its difference costs nothing
+    previous = np.maximum.accumulate(np.where(hexagon, np.arange(len(cells)), -1))
+    offsets = np.where((previous >= 0)[:, None], offsets[previous], 0)
+
+    centre_planes = [stream.add_signed(np.diff(axis, prepend=0)) for axis in (centre_x, centre_y)]
+    steps = np.diff(offsets, axis=0, prepend=np.zeros((1, _CORNER_NUMBERS), dtype=np.int64))
+    corner_planes = [stream.add_signed(steps[:, k]) for k in range(_CORNER_NUMBERS)]
+    odd = {}
+    for i, ring in zip(np.flatnonzero(~hexagon), others, strict=True):
+        ring_x, ring_y = project(ring[:, 0], ring[:, 1], meridian)
+        pairs = np.column_stack([_within_half_world(ring_x - centre_x[i]), ring_y - centre_y[i]])
+        odd[str(i)] = pairs.ravel().tolist()
+    return {"count": len(cells), "centrePlanes": centre_planes, "cornerPlanes": corner_planes, "odd": odd}
+
+
+def _within_half_world(dx: IntArray) -> IntArray:
+    return (dx + WORLD // 2) % WORLD - WORLD // 2
+
+
+def _scale(column: HexColumn) -> tuple[float, float]:
+    """Return (step, offset) of a numeric column; classes need none."""
+    if column.kind == "class":
+        if column.values.size and int(np.max(column.values)) >= NO_CLASS:
+            raise TableError(
+                f"hexes: column '{column.name}' has more than {NO_CLASS} classes. Show a coarser classification."
+            )
+        return 1.0, 0.0
+    known = np.asarray(column.values, float)
+    known = known[np.isfinite(known)]
+    if known.size == 0:
+        return 1.0, 0.0
+    low, high = float(known.min()), float(known.max())
+    span = high - low
+    step = column.step
+    if step is None:
+        step = 10.0 ** np.floor(np.log10(span / 2000)) if span > 0 else 1.0
+    if span / step > NO_DATA - 2:
+        step = span / (NO_DATA - 2)
+    return float(step), float(np.floor(low / step) * step)
+
+
+def _add_column(
+    stream: _Stream,
+    column: HexColumn,
+    scale: tuple[float, float],
+    member: IntArray,
+    count: int,
+    weights: npt.NDArray[np.float64],
+    order: IntArray,
+) -> dict[str, Any]:
+    values = np.asarray(column.values)[order]
+    if column.kind == "class":
+        codes = majority(values.astype(np.int64), weights, member, count)
+        codes = np.where(codes < 0, NO_CLASS, codes)
+        stream.add_unsigned(codes)
+        return {"planes": 1, "delta": False}
+    figures = average(values.astype(float), weights if column.kind == "mean" else None, member, count)
+    step, offset = scale
+    known = np.isfinite(figures)
+    codes = np.full(count, NO_DATA, dtype=np.int64)
+    codes[known] = np.clip(np.rint((figures[known] - offset) / step), 0, NO_DATA - 1).astype(np.int64)
+    # smooth fields pack better as differences, noisy ones as they are: take the shorter
+    delta = np.diff(codes, prepend=0) & 0xFFFF
+    use_delta = _packed_size(delta) < _packed_size(codes)
+    return {"planes": stream.add_unsigned(delta if use_delta else codes), "delta": bool(use_delta)}
+
+
+def _packed_size(codes: IntArray) -> int:
+    stream = _Stream()
+    stream.add_unsigned(codes)
+    return len(gzip.compress(b"".join(stream.parts), 6, mtime=0))
+
+
+def average(
+    values: npt.NDArray[np.float64],
+    weights: npt.NDArray[np.float64] | None,
+    member: IntArray,
+    count: int,
+) -> npt.NDArray[np.float64]:
+    """Return each group's mean over its known values, by weight; NaN where a group has none.
+
+    A group whose known values all have weight zero gets their plain mean.
+    """
+    known = np.isfinite(values)
+    plain_total = np.bincount(member[known], values[known], minlength=count)
+    plain_count = np.bincount(member[known], minlength=count).astype(float)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        plain = plain_total / plain_count
+        if weights is None:
+            return plain
+        total = np.bincount(member[known], (values * weights)[known], minlength=count)
+        mass = np.bincount(member[known], weights[known], minlength=count)
+        return np.where(mass > 0, total / mass, plain)
+
+
+def majority(
+    codes: IntArray, weights: npt.NDArray[np.float64], member: IntArray, count: int
+) -> npt.NDArray[np.int64]:
+    """Return each group's class with most weight (-1 where no cell has a class).
+
+    Counted over the finest cells. Ties, and groups without any weight, go by the number of cells and then to the
+    lower code, so that the order of rows can't matter.
+    """
+    known = codes >= 0
+    n_classes = int(codes.max(initial=-1)) + 1
+    if n_classes == 0:
+        return np.full(count, -1, dtype=np.int64)
+    key = member[known] * n_classes + codes[known]
+    shape = (count, n_classes)
+    mass = np.bincount(key, weights[known], minlength=count * n_classes).reshape(shape)
+    cells = np.bincount(key, minlength=count * n_classes).reshape(shape)
+    heaviest = np.where((mass == mass.max(axis=1, keepdims=True)), cells, -1)
+    winner = np.argmax(heaviest, axis=1)
+    return np.where(cells.sum(axis=1) > 0, winner, -1)
