@@ -17,7 +17,9 @@ import scipy.sparse as sp
 
 from geomarket.errors import TableError
 from geomarket.hexes.cells import cell_resolutions, check_cells, check_resolution
+from geomarket.hexes.coverage import measure_overlap
 from geomarket.hexes.draw import draw_cells
+from geomarket.hexes.kernel import spread
 from geomarket.hexes.layers import CHECK_COLUMNS, PreparedLayer, prepare_layer
 from geomarket.hexes.overlaps import Overlaps, overlap_shares
 from geomarket.hexes.population_points import spread_by_points
@@ -44,7 +46,6 @@ CONSERVATION_COLUMNS = [
     "missing_areas",
 ]
 _RESERVED = ("cell", "lon", "lat", "coverage")
-_BLOCK_COLUMNS = 16
 
 
 @dataclass(frozen=True)
@@ -195,7 +196,7 @@ def interpolate(
         overlaps = spread_by_points(prepared, overlaps, points, resolution, checks)
     grid = overlaps.cells if cells is None else _grid(cells, resolution)
     table, conservation, notes = _values(layer, prepared, overlaps, grid)
-    _note_overlap(prepared, overlaps, checks)
+    _note_overlap(prepared, checks)
     return HexLayer(
         layer.name,
         resolution,
@@ -276,11 +277,16 @@ class _Amount:
     values: FloatArray
 
 
-def _amounts(layer: AreaLayer, order: IntArray) -> list[_Amount]:
-    """Additive quantities of all variables, areas in the order given; both of a pair are missing together."""
+def _by_surface(layer: AreaLayer, variable: Variable) -> bool:
+    """Whether a mean has no count to be weighted by, neither its own nor the layer's population."""
+    return variable.kind == "mean" and (variable.denominator or layer.population) is None
+
+
+def _amounts(layer: AreaLayer, prepared: PreparedLayer) -> list[_Amount]:
+    """Additive quantities of all variables, areas as prepared; both of a pair are missing together."""
 
     def column(name: str) -> FloatArray:
-        return layer.frame[name].to_numpy(dtype=np.float64, na_value=np.nan)[order]
+        return layer.frame[name].to_numpy(dtype=np.float64, na_value=np.nan)[prepared.order]
 
     out: list[_Amount] = []
     for v in layer.variables:
@@ -289,7 +295,7 @@ def _amounts(layer: AreaLayer, order: IntArray) -> list[_Amount]:
             out.append(_Amount(v.name, "count", values))
             continue
         weight_column = v.denominator or layer.population
-        weight = column(weight_column) if weight_column else np.ones(len(order))
+        weight = prepared.area / 1e6 if weight_column is None else column(weight_column)
         missing = np.isnan(values) | np.isnan(weight)
         weight = np.where(missing, np.nan, weight)
         top = np.where(missing, np.nan, values if v.kind == "rate" else values * weight)
@@ -301,32 +307,23 @@ def _amounts(layer: AreaLayer, order: IntArray) -> list[_Amount]:
 def _values(
     layer: AreaLayer, prepared: PreparedLayer, overlaps: Overlaps, grid: IntArray
 ) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
-    amounts = _amounts(layer, prepared.order)
-    area_weighted = [
-        v.name for v in layer.variables if v.kind == "mean" and not (v.denominator or layer.population)
-    ]
-    if area_weighted:
-        # Without any count to weigh by, a mean is weighed by surface: mass = area in km².
-        km2 = prepared.area / 1e6
-        amounts = [
-            _Amount(a.variable, a.part, a.values * km2) if a.variable in area_weighted else a for a in amounts
-        ]
-    placed = np.diff(overlaps.shares.indptr) > 0
-    spread = _spread(overlaps.shares, [a.values for a in amounts])
-    at = np.searchsorted(overlaps.cells, grid)
-    at = np.minimum(at, max(len(overlaps.cells) - 1, 0))
-    inside = overlaps.cells[at] == grid if len(overlaps.cells) else np.zeros(len(grid), dtype=bool)
+    amounts = _amounts(layer, prepared)
+    placed = np.zeros(len(prepared.area_ids), dtype=bool)
+    placed[overlaps.shares.indices] = True
+    on_cells = _spread(overlaps.shares, amounts)
+    at, inside = _positions(overlaps.cells, grid)
     in_grid = np.zeros(len(overlaps.cells), dtype=bool)
-    in_grid[at[inside]] = True
-    columns: dict[str, npt.NDArray[Any]] = {"cell": grid, "coverage": np.zeros(len(grid))}
-    columns["coverage"][inside] = np.minimum(overlaps.coverage[at[inside]], 1.0)
-    rows = []
-    gridded: dict[tuple[str, str], FloatArray] = {}
-    for amount, values in zip(amounts, spread, strict=True):
-        rows.append(_conservation_row(layer.name, amount, values, in_grid, placed))
-        on_grid = np.full(len(grid), np.nan)
-        on_grid[inside] = values[at[inside]]
-        gridded[amount.variable, amount.part] = on_grid
+    in_grid[at] = True
+    rows = [
+        _conservation_row(layer.name, a, row, in_grid, placed)
+        for a, row in zip(amounts, on_cells, strict=True)
+    ]
+    coverage = np.minimum(overlaps.coverage, 1.0)
+    if not (in_grid.all() and inside.all()):
+        on_cells = _placed(on_cells, at, inside, np.nan)
+        coverage = _placed(coverage[None], at, inside, 0.0)[0]
+    gridded = {(a.variable, a.part): row for a, row in zip(amounts, on_cells, strict=True)}
+    columns: dict[str, npt.NDArray[Any]] = {"cell": grid, "coverage": coverage}
     for v in layer.variables:
         if v.kind == "count":
             columns[v.name] = gridded[v.name, "count"]
@@ -336,11 +333,29 @@ def _values(
         columns[v.name] = divide(top, bottom)
         columns[f"{v.name}__num"], columns[f"{v.name}__den"] = top, bottom
     notes = [
-        f"{layer.name}: {name} has no count to weigh by and was averaged by surface."
-        for name in area_weighted
+        f"{layer.name}: {v.name} has no count to weigh by and was averaged by surface."
+        for v in layer.variables
+        if _by_surface(layer, v)
     ]
     notes += _missing_notes(layer.name, rows)
-    return pd.DataFrame(columns), pd.DataFrame(rows, columns=CONSERVATION_COLUMNS), notes
+    # copy=False: the columns are views of arrays made here, and no one else's.
+    return pd.DataFrame(columns, copy=False), pd.DataFrame(rows, columns=CONSERVATION_COLUMNS), notes
+
+
+def _positions(cells: IntArray, grid: IntArray) -> tuple[IntArray, npt.NDArray[np.bool_]]:
+    """Where in ``cells`` the grid's cells stand, and which of the grid's cells are there at all."""
+    if not len(cells):
+        return np.empty(0, dtype=np.int64), np.zeros(len(grid), dtype=bool)
+    at = np.minimum(np.searchsorted(cells, grid), len(cells) - 1)
+    inside = cells[at] == grid
+    return at[inside], inside
+
+
+def _placed(rows: FloatArray, at: IntArray, inside: npt.NDArray[np.bool_], elsewhere: float) -> FloatArray:
+    out = np.full((len(rows), len(inside)), elsewhere)
+    for source, target in zip(rows, out, strict=True):
+        target[inside] = source[at]
+    return out
 
 
 def divide(top: FloatArray, bottom: FloatArray) -> FloatArray:
@@ -350,20 +365,22 @@ def divide(top: FloatArray, bottom: FloatArray) -> FloatArray:
     return out
 
 
-def _spread(shares: sp.csr_array, amounts: Sequence[FloatArray]) -> list[FloatArray]:
-    """Each amount on the cells; NaN in cells that only areas with a missing value reach."""
-    down = sp.csr_array(shares.T)
-    out: list[FloatArray] = []
-    for start in range(0, len(amounts), _BLOCK_COLUMNS):
-        block = np.column_stack(amounts[start : start + _BLOCK_COLUMNS])
-        known = ~np.isnan(block)
-        on_cells = down @ np.where(known, block, 0.0)
-        partly = ~known.all(axis=0)
-        if partly.any():
-            reached = down @ known[:, partly].astype(np.float64)
-            on_cells[:, partly] = np.where(reached > 0, on_cells[:, partly], np.nan)
-        out.extend(np.ascontiguousarray(on_cells[:, j]) for j in range(block.shape[1]))
-    return out
+def _spread(shares: sp.csr_array, amounts: Sequence[_Amount]) -> FloatArray:
+    """Amounts on the cells, one row an amount; NaN in cells that only areas with a missing value reach."""
+    values = np.empty((shares.shape[1], len(amounts)))
+    for j, amount in enumerate(amounts):
+        values[:, j] = amount.values
+    known = ~np.isnan(values)
+    partly = np.flatnonzero(~known.all(axis=0))
+    values[~known] = 0.0
+    on_cells = spread(shares, values)
+    if len(partly):
+        # A mask is shared by many variables as a rule (suppressed areas), so each is looked at once.
+        masks, which = np.unique(known[:, partly], axis=1, return_inverse=True)
+        reached = spread(shares, masks.astype(np.float64)) > 0
+        for column, mask in zip(partly.tolist(), which.ravel().tolist(), strict=True):
+            on_cells[column, ~reached[mask]] = np.nan
+    return on_cells
 
 
 def _conservation_row(
@@ -375,8 +392,10 @@ def _conservation_row(
 ) -> dict[str, Any]:
     source = float(np.nansum(amount.values))
     size = float(np.nansum(np.abs(amount.values)))
-    inside = float(np.nansum(on_cells[in_grid]))
-    uncovered = float(np.nansum(on_cells[~in_grid]) + np.nansum(amount.values[~placed]))
+    whole = bool(in_grid.all())
+    inside = float(np.nansum(on_cells if whole else on_cells[in_grid]))
+    outside = 0.0 if whole else float(np.nansum(on_cells[~in_grid]))
+    uncovered = outside + float(np.nansum(amount.values[~placed]))
     error = abs(source - inside - uncovered) / size if size > 0 else 0.0
     return {
         "layer": layer,
@@ -402,13 +421,12 @@ def _missing_notes(layer: str, rows: list[dict[str, Any]]) -> list[str]:
     ]
 
 
-def _note_overlap(layer: PreparedLayer, overlaps: Overlaps, checks: list[dict[str, Any]]) -> None:
-    excess = np.maximum(overlaps.coverage - 1, 0) * overlaps.cell_km2
-    total = float(excess.sum())
-    if total > 1e-6 * max(layer.area.sum() / 1e6, 1e-12):
+def _note_overlap(layer: PreparedLayer, checks: list[dict[str, Any]]) -> None:
+    areas, km2 = measure_overlap(layer.pieces, layer.area)
+    if areas:
         checks.append(
             {
-                "layer": layer.name, "check": "overlapping areas", "areas": 0, "km2": total,
-                "message": "areas lie over each other by at least this much; mass there is counted once for each",
+                "layer": layer.name, "check": "overlapping areas", "areas": areas, "km2": km2,
+                "message": "they lie over each other; each keeps its own mass, so hexagons there hold both",
             }
         )  # fmt: skip

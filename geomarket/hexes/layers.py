@@ -17,10 +17,11 @@ import pyproj
 import shapely
 
 from geomarket.errors import NotSupportedError, TableError
+from geomarket.hexes.pieces import Pieces
 from geomarket.hexes.projection import MAX_LATITUDE, to_cylinder
 from geomarket.market.model import AreaLayer
 
-__all__ = ["CHECK_COLUMNS", "Pieces", "PreparedLayer", "prepare_layer"]
+__all__ = ["CHECK_COLUMNS", "PreparedLayer", "prepare_layer"]
 
 CHECK_COLUMNS = ["layer", "check", "areas", "km2", "message"]
 
@@ -31,109 +32,6 @@ _POLYGON, _MULTIPOLYGON, _POINT, _MULTIPOINT, _COLLECTION = 3, 6, 0, 4, 7
 _NO_SURFACE_M2 = 1e-2
 _LONGEST_EDGE_M = 10_000.0
 _METRES_A_DEGREE = 111_320.0
-
-
-@dataclass(frozen=True)
-class Pieces:
-    """Single polygons (with holes) in the equal-area plane, as flat arrays.
-
-    Attributes
-    ----------
-    coords : ndarray of shape (n_points, 2)
-        x, y in metres; every ring closed.
-    rings : ndarray of shape (n_rings + 1,)
-        Where each ring starts in ``coords``.
-    polygons : ndarray of shape (n_pieces + 1,)
-        Where each piece starts in ``rings``; its first ring is the outer one.
-    owner : ndarray of shape (n_pieces,)
-        Position of the area the piece belongs to.
-    """
-
-    coords: FloatArray
-    rings: IntArray
-    polygons: IntArray
-    owner: IntArray
-
-    def __len__(self) -> int:
-        return len(self.owner)
-
-    @classmethod
-    def of(cls, polygons: npt.NDArray[np.object_], owner: IntArray) -> Pieces:
-        """Pieces of an array of shapely polygons (no multipolygons, none empty)."""
-        if not len(polygons):
-            zero = np.zeros(1, dtype=np.int64)
-            return cls(np.empty((0, 2)), zero, zero, np.empty(0, dtype=np.int64))
-        _, coords, (rings, starts) = shapely.to_ragged_array(polygons)
-        return cls(coords, rings.astype(np.int64), starts.astype(np.int64), owner.astype(np.int64))
-
-    def shapes(self) -> npt.NDArray[np.object_]:
-        """The pieces as shapely polygons."""
-        if not len(self):
-            return np.empty(0, dtype=object)
-        return shapely.from_ragged_array(
-            shapely.GeometryType.POLYGON, self.coords, (self.rings, self.polygons)
-        )
-
-    def bounds(self) -> FloatArray:
-        """Bounding box of each piece: xmin, ymin, xmax, ymax."""
-        if not len(self):
-            return np.empty((0, 4))
-        starts = self.rings[self.polygons[:-1]]
-        low = np.minimum.reduceat(self.coords, starts, axis=0)
-        return np.hstack([low, np.maximum.reduceat(self.coords, starts, axis=0)])
-
-    def ring_areas(self) -> FloatArray:
-        """Signed area of each ring, m², taken about its first corner."""
-        if not len(self):
-            return np.empty(0)
-        starts = self.rings[:-1]
-        local = self.coords - np.repeat(self.coords[starts], np.diff(self.rings), axis=0)
-        following = np.roll(local, -1, axis=0)
-        following[self.rings[1:] - 1] = 0.0
-        cross = local[:, 0] * following[:, 1] - following[:, 0] * local[:, 1]
-        return 0.5 * np.add.reduceat(cross, starts)
-
-    def areas(self) -> FloatArray:
-        """Area of each piece, m²: outer ring less holes."""
-        if not len(self):
-            return np.empty(0)
-        signed = -np.abs(self.ring_areas())
-        signed[self.polygons[:-1]] *= -1
-        return np.add.reduceat(signed, self.polygons[:-1])
-
-    def moved(self, which: npt.NDArray[np.bool_], shift: float) -> Pieces:
-        """Copies of some pieces, moved along x."""
-        picked = self.take(np.flatnonzero(which))
-        return Pieces(picked.coords + np.array([shift, 0.0]), picked.rings, picked.polygons, picked.owner)
-
-    def take(self, index: IntArray) -> Pieces:
-        """Some of the pieces, in the order asked for."""
-        n_rings = np.diff(self.polygons)[index]
-        ring_index = _ranges(self.polygons[:-1][index], n_rings)
-        n_points = np.diff(self.rings)[ring_index]
-        return Pieces(
-            self.coords[_ranges(self.rings[:-1][ring_index], n_points)],
-            np.concatenate([[0], np.cumsum(n_points)]).astype(np.int64),
-            np.concatenate([[0], np.cumsum(n_rings)]).astype(np.int64),
-            self.owner[index],
-        )
-
-    def joined(self, other: Pieces) -> Pieces:
-        """These pieces followed by others."""
-        return Pieces(
-            np.vstack([self.coords, other.coords]),
-            np.concatenate([self.rings, other.rings[1:] + self.rings[-1]]),
-            np.concatenate([self.polygons, other.polygons[1:] + self.polygons[-1]]),
-            np.concatenate([self.owner, other.owner]),
-        )
-
-
-def _ranges(starts: IntArray, lengths: IntArray) -> IntArray:
-    """The whole numbers of several ranges, one range after another."""
-    if not len(lengths):
-        return np.empty(0, dtype=np.int64)
-    ends = np.cumsum(lengths)
-    return np.arange(ends[-1]) - np.repeat(ends - lengths, lengths) + np.repeat(starts, lengths)
 
 
 @dataclass(frozen=True)
@@ -150,7 +48,7 @@ class PreparedLayer:
     area : ndarray of float
         Area of each area, m²; 0 where it has no surface.
     spots : dict of int to ndarray of shape (k, 2)
-        Areas without a surface (points, or less than 100 cm²): where they are, in the plane.
+        Areas without a surface (points, or less than 100 cm²): where they are, lon/lat degrees.
     checks : list of dict
         One row a check that found something (columns ``CHECK_COLUMNS``).
     """
@@ -472,14 +370,14 @@ def _spots(
     spots: dict[int, FloatArray] = {}
     for i, found in points.items():
         flat = _to_degrees(layer, np.array(found, dtype=object), crs)
-        spots[i] = to_cylinder(shapely.get_coordinates(flat))
+        spots[i] = _on_the_globe(shapely.get_coordinates(flat))
     thin = placed & (area < _NO_SURFACE_M2)
     thin[list(points)] = False
     area[thin] = 0.0
     for i in np.flatnonzero(thin).tolist():
         centre = shapely.get_coordinates(geometry[i])[:1]
         flat = _to_degrees(layer, shapely.points(centre), crs)
-        spots[i] = to_cylinder(shapely.get_coordinates(flat))
+        spots[i] = _on_the_globe(shapely.get_coordinates(flat))
     if points:
         _note(
             checks,
@@ -493,3 +391,9 @@ def _spots(
             "polygons of less than 100 cm²: the whole mass sits in one hexagon",
         )  # fmt: skip
     return spots
+
+
+def _on_the_globe(lon_lat: FloatArray) -> FloatArray:
+    out = lon_lat.copy()
+    out[:, 0] = (out[:, 0] + 180) % 360 - 180
+    return out

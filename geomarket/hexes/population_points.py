@@ -59,14 +59,13 @@ def spread_by_points(
     by_area = np.bincount(area, weights=weight[point], minlength=len(layer.area_ids))
     has_points = by_area > 0
     cells = np.union1d(overlaps.cells, found)
-    kept = sp.diags_array((~has_points).astype(np.float64)) @ overlaps.shares
-    kept = kept.tocoo()
     at = np.searchsorted(cells, overlaps.cells)
-    rows = np.concatenate([kept.row, area])
-    columns = np.concatenate([at[kept.col], np.searchsorted(cells, found)])
-    shares = np.concatenate([kept.data, weight[point] / by_area[area]])
-    matrix = sp.coo_array((shares, (rows, columns)), shape=(len(layer.area_ids), len(cells))).tocsr()
-    matrix.sum_duplicates()
+    kept = overlaps.shares.tocoo()
+    by_surface = ~has_points[kept.col]
+    rows = np.concatenate([at[kept.row[by_surface]], np.searchsorted(cells, found)])
+    columns = np.concatenate([kept.col[by_surface], area])
+    shares = np.concatenate([kept.data[by_surface], weight[point] / by_area[area]])
+    matrix = sp.coo_array((shares, (rows, columns)), shape=(len(cells), len(layer.area_ids))).tocsr()
     coverage, km2 = np.zeros(len(cells)), cell_areas_km2(cells)
     coverage[at] = overlaps.coverage
     _note_points(layer, table, point, has_points, checks)

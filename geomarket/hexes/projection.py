@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["CIRCUMFERENCE", "MAX_LATITUDE", "cylinder_area", "from_cylinder_x", "to_cylinder"]
+__all__ = ["CIRCUMFERENCE", "MAX_LATITUDE", "cylinder_area", "from_cylinder_x", "latitude_of", "to_cylinder"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -50,6 +50,20 @@ def to_cylinder(lon_lat: FloatArray) -> FloatArray:
 def from_cylinder_x(x: FloatArray) -> FloatArray:
     """Longitude in degrees of x in metres."""
     return x * (360 / CIRCUMFERENCE)
+
+
+def latitude_of(y: FloatArray) -> FloatArray:
+    """Latitude in degrees of y in metres, to about 1e-9 degrees; the inverse of :func:`to_cylinder`.
+
+    Source: Snyder (1987), equation 3-18 (series in the authalic latitude).
+    """
+    polar = float(to_cylinder(np.array([[0.0, 90.0]]))[0, 1])
+    beta = np.arcsin(np.clip(y / polar, -1.0, 1.0))
+    e2 = _ECCENTRICITY_2
+    second = e2 / 3 + 31 * e2**2 / 180 + 517 * e2**3 / 5040
+    fourth = 23 * e2**2 / 360 + 251 * e2**3 / 3780
+    sixth = 761 * e2**3 / 45360
+    return np.degrees(beta + second * np.sin(2 * beta) + fourth * np.sin(4 * beta) + sixth * np.sin(6 * beta))
 
 
 def cylinder_area(rings: FloatArray) -> FloatArray:
