@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import brentq
 
-from geomarket.catchments.huff import Huff, market_of, totals_of
+from geomarket.catchments.huff import Huff, market_of, outside_utility, totals_of
 
 __all__ = ["own_constant"]
 
@@ -46,12 +46,16 @@ def own_constant(
         ]
     target = float(observed[known & own].sum() / observed[known].sum())
     sets = huff.choice_sets(pairs, stores)
-    size = sets.per_pair(market_of(sets.cells, market))
+    by_cell = market_of(sets.cells, market)
+    size = sets.per_pair(by_cell)
 
     def own_share(constant: float) -> float:
         beta = huff.beta_.copy()
         beta[position[0]] = constant
-        drawn = sets.by_store_sum(size * sets.probabilities(beta))
+        choice = sets
+        if huff.outside_share > 0:
+            choice = sets.with_outside(outside_utility(sets, beta, by_cell, huff.outside_share))
+        drawn = sets.by_store_sum(size * choice.probabilities(beta))
         return float(drawn[known & own].sum() / drawn[known].sum())
 
     low, high = -10.0, 10.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -44,6 +44,8 @@ class ChoiceSets:
     by_pair : ndarray of shape (n_pairs, n_pair_terms)
     order : ndarray of shape (n_pairs,)
         Row of the frame each pair came from.
+    outside : float
+        Utility of spending at none of the stores (columns 0); minus infinity where that is no choice.
     """
 
     cells: NDArray[np.int64]
@@ -52,6 +54,7 @@ class ChoiceSets:
     by_store: Floats
     by_pair: Floats
     order: NDArray[np.intp]
+    outside: float = -np.inf
 
     @classmethod
     def from_frame(
@@ -96,30 +99,36 @@ class ChoiceSets:
         return np.diff(self.start)
 
     def scaled(self, scale: Floats) -> ChoiceSets:
-        """Return the same sets with every column centred and divided by ``scale``; shares do not change."""
+        """Return the same sets with every column centred and divided by ``scale``; shares do not change.
+
+        Beside an outside option a shift of a column would change them, so there columns are not centred.
+        """
         k = self.by_store.shape[1]
-        by_store = (self.by_store - self.by_store.mean(axis=0, keepdims=True)) / scale[:k]
-        by_pair = (self.by_pair - self.by_pair.mean(axis=0, keepdims=True)) / scale[k:]
-        return ChoiceSets(self.cells, self.start, self.store, by_store, by_pair, self.order)
+        centre = 0.0 if np.isfinite(self.outside) else 1.0
+        by_store = (self.by_store - centre * self.by_store.mean(axis=0, keepdims=True)) / scale[:k]
+        by_pair = (self.by_pair - centre * self.by_pair.mean(axis=0, keepdims=True)) / scale[k:]
+        return replace(self, by_store=by_store, by_pair=by_pair)
 
     def columns(self, keep: NDArray[np.bool_]) -> ChoiceSets:
         """Return the same sets with some of the columns."""
         k = self.by_store.shape[1]
-        return ChoiceSets(
-            self.cells,
-            self.start,
-            self.store,
-            self.by_store[:, keep[:k]],
-            self.by_pair[:, keep[k:]],
-            self.order,
-        )
+        return replace(self, by_store=self.by_store[:, keep[:k]], by_pair=self.by_pair[:, keep[k:]])
+
+    def with_outside(self, utility: float) -> ChoiceSets:
+        """Return the same sets with another utility of the outside option."""
+        return replace(self, outside=utility)
 
     def subset(self, cells: NDArray[np.bool_]) -> ChoiceSets:
         """Return the sets of some of the cells."""
         pair = np.repeat(cells, self.sizes)
         start = np.append(0, np.cumsum(self.sizes[cells])).astype(np.intp)
-        return ChoiceSets(
-            self.cells[cells], start, self.store[pair], self.by_store, self.by_pair[pair], self.order[pair]
+        return replace(
+            self,
+            cells=self.cells[cells],
+            start=start,
+            store=self.store[pair],
+            by_pair=self.by_pair[pair],
+            order=self.order[pair],
         )
 
     def per_pair(self, by_cell: Floats) -> Floats:
@@ -132,16 +141,19 @@ class ChoiceSets:
         return (self.by_store @ beta[:k])[self.store] + self.by_pair @ beta[k:]
 
     def probabilities(self, beta: Floats) -> Floats:
-        """Return the share of its cell each store draws; the shares of a cell sum to 1."""
+        """Return the share of its cell each store draws; a cell's shares sum to 1 less what goes outside."""
         utility = self.utilities(beta)
-        utility = np.exp(utility - self.per_pair(np.maximum.reduceat(utility, self.start[:-1])))
-        return utility / self.per_pair(np.add.reduceat(utility, self.start[:-1]))
+        top = np.maximum(np.maximum.reduceat(utility, self.start[:-1]), self.outside)
+        utility = np.exp(utility - self.per_pair(top))
+        return utility / self.per_pair(np.add.reduceat(utility, self.start[:-1]) + np.exp(self.outside - top))
 
     def log_probabilities(self, beta: Floats) -> Floats:
         """Return the logarithm of :meth:`probabilities`, exact where they underflow."""
         utility = self.utilities(beta)
-        utility -= self.per_pair(np.maximum.reduceat(utility, self.start[:-1]))
-        return utility - self.per_pair(np.log(np.add.reduceat(np.exp(utility), self.start[:-1])))
+        top = np.maximum(np.maximum.reduceat(utility, self.start[:-1]), self.outside)
+        utility -= self.per_pair(top)
+        total = np.add.reduceat(np.exp(utility), self.start[:-1]) + np.exp(self.outside - top)
+        return utility - self.per_pair(np.log(total))
 
     def by_cell_sum(self, weight: Floats) -> Floats:
         """Sum a value of each pair over the stores of its cell."""

@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
+from scipy.optimize import brentq
+from scipy.special import expit
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
@@ -25,6 +27,7 @@ _log = logging.getLogger(__name__)
 Floats = NDArray[np.float64]
 Decay = Literal["power", "exponential", "combined", "none"]
 DECAYS = ("power", "exponential", "combined", "none")
+_OUTSIDE_ROUNDS = 50
 PARAM_COLUMNS = ["term", "estimate", "se", "robust_se", "clustered_se", "low", "high"]
 
 
@@ -41,6 +44,9 @@ class Huff(BaseEstimator):
         Column of the pairs: "km" or "minutes".
     min_stores, max_levels : int
         How text columns are coded, see :class:`AttractionEncoder`.
+    outside_share : float
+        Share of the whole market spent at none of the stores (elsewhere, online, not at all); more in cells
+        far from all of them. It must be known: nothing here can tell it. 0: stores share a fixed market.
     confidence : float
         Level of the intervals in ``params_``.
     max_iterations : int
@@ -55,6 +61,8 @@ class Huff(BaseEstimator):
     notes_ : list of str
         What a planner must know about this fit.
     source_ : {"flows", "totals", "given"}
+    outside_ : float
+        Utility of the outside option; minus infinity without one.
     log_likelihood_, n_iterations_, n_observations_ : float, int, int
         Of the last fit; observations are cells with flows, or stores with totals.
 
@@ -62,8 +70,8 @@ class Huff(BaseEstimator):
     -----
     Huff (1964); as a conditional logit McFadden (1974); multiplicative competitive interaction Nakanishi &
     Cooper (1974). Independence of irrelevant alternatives is assumed: a new store draws from all others in
-    proportion to their shares. There is no outside option: stores share a fixed market, which a new store
-    cannot make grow.
+    proportion to their shares. Without ``outside_share`` stores share a fixed market, which a new store cannot
+    make grow.
 
     Examples
     --------
@@ -81,6 +89,7 @@ class Huff(BaseEstimator):
         distance: str = "km",
         min_stores: int = 5,
         max_levels: int = 12,
+        outside_share: float = 0.0,
         confidence: float = 0.9,
         max_iterations: int = 200,
     ) -> None:
@@ -89,6 +98,7 @@ class Huff(BaseEstimator):
         self.distance = distance
         self.min_stores = min_stores
         self.max_levels = max_levels
+        self.outside_share = outside_share
         self.confidence = confidence
         self.max_iterations = max_iterations
 
@@ -128,6 +138,8 @@ class Huff(BaseEstimator):
         trips, lost = match_flows(pairs, flows, value)
         fit = fit_conditional_logit(sets, trips[sets.order], max_iterations=self.max_iterations)
         self.source_ = "flows"
+        # the choice among stores, given that one is chosen, has the same coefficients with an outside option
+        self.outside_ = -np.inf
         self.beta_ = np.where(fit.identified, fit.beta, 0.0)
         self.log_likelihood_, self.n_iterations_ = fit.log_likelihood, fit.n_iterations
         self.n_observations_ = fit.n_clusters
@@ -186,7 +198,17 @@ class Huff(BaseEstimator):
         if self.decay in ("power", "combined"):
             # people do prefer near stores: starting there spares the search a flat region
             start[sets.by_store.shape[1]] = -1.0
+        self._check_outside()
         fit = fit_store_totals(sets, observed, size, loss, start, self.max_iterations)
+        self.outside_ = -np.inf
+        for _ in range(_OUTSIDE_ROUNDS if self.outside_share > 0 else 0):
+            # coefficients given the pull of the outside, then that pull given the coefficients
+            last = self.outside_
+            self.outside_ = outside_utility(sets, np.nan_to_num(fit.beta), size, self.outside_share)
+            if abs(self.outside_ - last) < 1e-6:
+                break
+            open_sets = sets.with_outside(self.outside_)
+            fit = fit_store_totals(open_sets, observed, size, loss, fit.beta, self.max_iterations)
         self.source_ = "totals"
         self.beta_ = np.nan_to_num(fit.beta)
         self.log_likelihood_, self.n_iterations_, self.n_observations_ = (
@@ -213,12 +235,40 @@ class Huff(BaseEstimator):
                 f"parameters {', '.join(unknown)}: not terms of this model ({', '.join(terms)})."
             )
         self.beta_ = np.array([float(parameters.get(term, 0.0)) for term in terms])
+        self.outside_ = -np.inf
         self.params_ = self._params(self.beta_, {}, freedom=1)
         self.source_, self.notes_ = "given", ["Coefficients were given, not fitted."]
         return self
 
+    def set_outside(self, pairs: pd.DataFrame, stores: pd.DataFrame, market: pd.Series) -> Huff:
+        """Solve for the pull of the outside so that ``outside_share`` of the market goes there, and return self.
+
+        Parameters
+        ----------
+        pairs, stores : DataFrame
+            As in :meth:`predict`: all stores, competitors too.
+        market : Series
+            Market size by cell.
+
+        Returns
+        -------
+        Huff
+            self.
+        """
+        check_is_fitted(self, "beta_")
+        self._check_outside()
+        self.outside_ = -np.inf
+        if self.outside_share > 0:
+            sets = self._sets(pairs, stores)
+            size = market_of(sets.cells, market)
+            self.outside_ = outside_utility(sets, self.beta_, size, self.outside_share)
+        return self
+
     def predict(self, pairs: pd.DataFrame, stores: pd.DataFrame) -> pd.DataFrame:
-        """Return the pairs with a column ``probability``, in the order given; it sums to 1 over each cell."""
+        """Return the pairs with a column ``probability``, in the order given.
+
+        It sums to 1 over each cell, less what goes outside.
+        """
         check_is_fitted(self, "beta_")
         sets = self.choice_sets(pairs, stores)
         probability = np.empty(len(pairs))
@@ -227,8 +277,14 @@ class Huff(BaseEstimator):
 
     def choice_sets(self, pairs: pd.DataFrame, stores: pd.DataFrame) -> ChoiceSets:
         """Return the choice sets of these pairs under the coding learnt when fitting."""
-        check_is_fitted(self, "encoder_")
-        return self._sets(pairs, stores)
+        check_is_fitted(self, "beta_")
+        return self._sets(pairs, stores).with_outside(self.outside_)
+
+    def _check_outside(self) -> None:
+        if not 0 <= self.outside_share < 1:
+            raise SettingsError(
+                f"outside_share = {self.outside_share}: a share from 0 to below 1 is expected."
+            )
 
     def _encode(self, stores: pd.DataFrame) -> pd.DataFrame:
         self.encoder_ = AttractionEncoder(self.attraction, self.min_stores, self.max_levels).fit(stores)
@@ -289,6 +345,18 @@ class Huff(BaseEstimator):
             "only by how totals vary with the people and rivals around, so it rests on the assumption that every "
             "person spends alike and that nobody shops across the region's border."
         ]
+
+
+def outside_utility(sets: ChoiceSets, beta: Floats, market: Floats, share: float) -> float:
+    """Return the utility of the outside option at which it takes ``share`` of the market."""
+    utility = sets.utilities(beta)
+    top = np.maximum.reduceat(utility, sets.start[:-1])
+    inclusive = top + np.log(np.add.reduceat(np.exp(utility - sets.per_pair(top)), sets.start[:-1]))
+
+    def excess(pull: float) -> float:
+        return float(market @ expit(pull - inclusive)) / float(market.sum()) - share
+
+    return float(brentq(excess, inclusive.min() - 40.0, inclusive.max() + 40.0, xtol=1e-12))
 
 
 def match_flows(pairs: pd.DataFrame, flows: pd.DataFrame, value: str) -> tuple[Floats, float]:

@@ -128,6 +128,7 @@ def map_catchments(
     judge_year: int | None = None,
     loss: Literal["log", "poisson"] = "log",
     holdout: float = 0.2,
+    outside_share: float = 0.0,
     bands: Sequence[float] = (0.5, 0.7, 0.9),
     random_state: int = 0,
 ) -> Catchments:
@@ -171,6 +172,8 @@ def map_catchments(
         For totals, see :func:`fit_store_totals`.
     holdout : float
         Share of cells (flows) or stores (totals) held out to judge the model; the final fit uses all.
+    outside_share : float
+        Share of the market spent at none of the stores, see :class:`Huff`.
     bands : sequence of float
         Of the core trade areas.
     random_state : int
@@ -199,11 +202,11 @@ def map_catchments(
     size = _market_series(cells, market)
     fit_totals, judged, years = _split_years(totals, everyone, fit_year, judge_year)
     columns = _attraction(everyone, flows, fit_totals) if attraction is None else tuple(attraction)
-    huff = Huff(columns, decay=decay, distance=distance)
+    huff = Huff(columns, decay=decay, distance=distance, outside_share=outside_share)
     notes: list[str] = []
     comparison, by_format = pd.DataFrame(columns=COMPARISON_COLUMNS), pd.DataFrame()
     if parameters is not None:
-        huff.fix(everyone, parameters)
+        huff.fix(everyone, parameters).set_outside(pairs, everyone, size)
         notes += huff.notes_
     elif flows is not None:
         choice = _pairs_for_flows(
@@ -215,6 +218,7 @@ def map_catchments(
         huff.fit(choice, everyone, flows, flow_value)
         comparison = compare_on_flows(huff, choice, everyone, flows, flow_value, holdout, random_state)
         standing = own_constant(huff, pairs, everyone, fit_totals, size)
+        huff.set_outside(pairs, everyone, size)
         notes += [*huff.notes_, *standing]
     elif fit_totals is not None:
         huff.fit_totals(pairs, everyone, fit_totals, size, loss=loss)
@@ -231,7 +235,7 @@ def map_catchments(
         )
         notes += [*huff.notes_, *years]
     else:
-        huff = _textbook(everyone, columns, distance)
+        huff = _textbook(everyone, columns, distance, outside_share).set_outside(pairs, everyone, size)
         notes.append(
             "No flows and no store totals were given: shares follow textbook exponents (size 1, distance −2), "
             "which can be worse than treating all stores alike."
@@ -392,10 +396,10 @@ def _pairs_for_flows(
     return pair_up(everyone[everyone["own"]])
 
 
-def _textbook(everyone: pd.DataFrame, columns: tuple[str, ...], distance: str) -> Huff:
+def _textbook(everyone: pd.DataFrame, columns: tuple[str, ...], distance: str, outside_share: float) -> Huff:
     sized = tuple(c for c in columns if c in ("log_size", "log_size_m2"))
     exponents = {f"log_{distance}": -2.0, **dict.fromkeys(sized, 1.0)}
-    return Huff(sized, distance=distance).fix(everyone, exponents)
+    return Huff(sized, distance=distance, outside_share=outside_share).fix(everyone, exponents)
 
 
 def _level(

@@ -108,6 +108,38 @@ def test_noise_free_totals_give_back_the_exponents(loss):
     assert fit.money_per_market_unit_ == pytest.approx(37, rel=1e-5)
 
 
+def test_an_outside_option_takes_its_share_and_gives_way_to_a_new_store():
+    cells, stores, shares, _ = world(100, 10)
+    market = pd.Series(np.random.default_rng(1).gamma(2, 50, len(cells)), index=cells["cell"])
+    model = Huff(ATTRACTION, outside_share=0.2).fix(stores, TRUE).set_outside(shares, stores, market)
+    before = model.predict(shares[["cell", "store_id", "km"]], stores)
+    served = before.groupby("cell")["probability"].sum()
+    assert float(market @ (1 - served)) / market.sum() == pytest.approx(0.2, rel=1e-9)
+    # among those who choose a store nothing changes
+    assert np.allclose(before["probability"] / before["cell"].map(served), shares["probability"], atol=1e-12)
+    new = pd.DataFrame(
+        {"store_id": ["NEW"], "lon": [0.15], "lat": [0.15], "size_m2": [1500.0], "discount": [1]}
+    )
+    everyone = pd.concat([stores, new], ignore_index=True)
+    after = model.predict(distance_pairs(cells, everyone, k_nearest=11), everyone)
+    q = after[after["store_id"] == "NEW"].set_index("cell")["probability"]
+    outside_after = 1 - after.groupby("cell")["probability"].sum()
+    assert np.allclose(outside_after, (1 - served) * (1 - q), atol=1e-12)
+
+
+@pytest.mark.parametrize("loss", ["log", "poisson"])
+def test_noise_free_totals_with_an_outside_option_give_back_the_exponents(loss):
+    cells, stores, shares, _ = world(120, 25, side=0.6)
+    market = pd.Series(np.random.default_rng(3).gamma(1, 100, len(cells)), index=cells["cell"])
+    model = Huff(ATTRACTION, outside_share=0.3).fix(stores, TRUE).set_outside(shares, stores, market)
+    drawn = model.predict(shares[["cell", "store_id", "km"]], stores)
+    drawn = (drawn["probability"] * drawn["cell"].map(market)).groupby(drawn["store_id"]).sum()
+    totals = drawn.rename("revenue").reset_index()
+    fit = Huff(ATTRACTION, outside_share=0.3).fit_totals(shares, stores, totals, market, loss=loss)
+    assert max(errors(fit.params_).values()) < 1e-4
+    assert fit.outside_ == pytest.approx(model.outside_, abs=1e-3)
+
+
 def test_own_customers_alone_are_enough_for_the_exponents():
     # the choice among own stores has the same exponents as the choice among all (independence)
     _, stores, shares, flows = world(seed=2)
