@@ -287,8 +287,12 @@ def _area_frame(polygons: np.ndarray, district: np.ndarray) -> gpd.GeoDataFrame:
 
 
 def _district_frame(areas: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
-    merged = areas.dissolve("district_id", as_index=False, method="coverage")
-    return merged[["district_id", "district", "geometry"]].rename(columns={"district": "name"})
+    parts = areas.groupby("district_id", sort=True)
+    return gpd.GeoDataFrame(
+        {"district_id": list(parts.groups), "name": parts["district"].first().to_numpy()},
+        geometry=[shapely.coverage_union_all(part.geometry.to_numpy()) for _, part in parts],
+        crs=CRS,
+    )
 
 
 def _ward_frame(

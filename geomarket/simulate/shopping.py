@@ -16,7 +16,9 @@ __all__ = ["Baskets", "build_baskets"]
 # At most this share of a store's weekly units goes to card customers, and this much more than they mean to spend is
 # laid out for them, so that nearly every trip finds its money's worth.
 _MOST_CARD_SHARE = 0.70
-_SLACK = 1.20
+_SLACK = 1.25
+_BALANCING_ROUNDS = 8
+_ORDER_SPREAD = 0.7
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,8 @@ def _store_baskets(
     carded = rng.binomial(sold, np.minimum(wanted, _MOST_CARD_SHARE)[week])
     unit = np.repeat(np.arange(len(carded)), carded)
     week, sku, cents = week[unit], trade.sku[lines][unit], price[unit]
-    liking = np.cumsum(money[week] * taste.T[sku], axis=1)
+    weight = taste * _balance(money.sum(axis=0), np.bincount(sku, cents, taste.shape[1]), taste)[:, None]
+    liking = np.cumsum(money[week] * weight.T[sku], axis=1)
     kind = (liking < rng.random(len(unit))[:, None] * liking[:, -1:]).sum(axis=1).clip(0, n_types - 1)
     trip = _fill(rng, week * n_types + kind, cents, visits.week * n_types + visits.type, visits.cents)
     trip = _fill_empty(trip, week, visits.week)
@@ -99,6 +102,21 @@ def _store_baskets(
     return trip[starts], sku[starts], units, cents[starts]
 
 
+def _balance(money: np.ndarray, takings: np.ndarray, taste: np.ndarray) -> np.ndarray:
+    """Factors by type under which every type is laid out its share of the money, whatever its tastes.
+
+    Without them a type that likes little of what sells would go home with less than it meant to spend.
+    """
+    factor = np.ones(len(money))
+    for _ in range(_BALANCING_ROUNDS):
+        claim = (factor * money)[:, None] * taste
+        given = claim @ np.divide(takings, claim.sum(axis=0), out=np.zeros_like(takings), where=takings > 0)
+        factor *= np.divide(
+            money / max(money.sum(), 1), given / max(given.sum(), 1), out=np.ones_like(money), where=given > 0
+        )
+    return factor
+
+
 def _fill(
     rng: np.random.Generator,
     unit_group: np.ndarray,
@@ -108,23 +126,35 @@ def _fill(
 ) -> np.ndarray:
     """Return the trip each unit goes to, -1 where its group's trips have spent their money.
 
-    Units and trips of a group are laid end to end by money in random order; a unit belongs to the trip in whose
-    stretch its middle falls.
+    As many units as the group's money buys are picked at random. They and the trips are then laid end to end by
+    money, a unit belonging to the trip in whose stretch its middle falls; both in a random order that leans from
+    large to small, so that small purses buy cheap things.
     """
     trip = np.full(len(unit_group), -1)
     if not len(unit_group) or not len(trip_group):
         return trip
-    unit_order = np.lexsort((rng.random(len(unit_group)), unit_group))
-    trip_order = np.lexsort((rng.random(len(trip_group)), trip_group))
+    order = np.lexsort((rng.random(len(unit_group)), unit_group))
+    budget = np.bincount(trip_group, purse, unit_group.max() + 1)[unit_group[order]]
+    picked = order[_middles(cents[order], unit_group[order]) <= 2 * budget]
+    unit_order = picked[np.lexsort((_leaning(rng, cents[picked]), unit_group[picked]))]
+    trip_order = np.lexsort((_leaning(rng, purse), trip_group))
     unit_group, trip_group = unit_group[unit_order], trip_group[trip_order]
-    # Twice the cents, so that the middle of a unit is a whole number.
-    middle = 2 * _running(cents[unit_order], unit_group) - cents[unit_order]
+    middle = _middles(cents[unit_order], unit_group)
     end = 2 * _running(purse[trip_order], trip_group)
-    span = 1 + max(int(middle.max()), int(end.max()))
+    span = 1 + max(int(middle.max(initial=0)), int(end.max()))
     found = np.searchsorted(trip_group * span + end, unit_group * span + middle, side="right")
     found = np.minimum(found, len(trip_order) - 1)
     trip[unit_order] = np.where(trip_group[found] == unit_group, trip_order[found], -1)
     return trip
+
+
+def _middles(cents: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """Where the middle of each unit falls along its group's money; twice the cents, to stay whole."""
+    return 2 * _running(cents, group) - cents
+
+
+def _leaning(rng: np.random.Generator, cents: np.ndarray) -> np.ndarray:
+    return _ORDER_SPREAD * rng.normal(size=len(cents)) - np.log(cents)
 
 
 def _fill_empty(trip: np.ndarray, unit_week: np.ndarray, trip_week: np.ndarray) -> np.ndarray:
