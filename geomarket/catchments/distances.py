@@ -215,13 +215,17 @@ def _with_minutes(pairs: pd.DataFrame, travel: pd.DataFrame, floor_minutes: floa
         _log.info(
             "travel: %d of %d pairs have no time; estimated from distance", int((~known).sum()), len(joined)
         )
-        joined.loc[~known, "minutes"] = _minutes_from_km(joined, known)[~known]
+        joined.loc[~known, "minutes"] = minutes_from_km(joined["km"], joined[known])[~known]
     joined["minutes"] = joined["minutes"].clip(lower=floor_minutes)
     return joined
 
 
-def _minutes_from_km(joined: pd.DataFrame, known: pd.Series) -> pd.Series:
-    pace = joined["minutes"] / joined["km"]
-    band = pd.cut(joined["km"], _TRAVEL_BANDS_KM, labels=False, include_lowest=True)
-    by_band = pace[known].groupby(band[known]).median()
-    return joined["km"] * band.map(by_band).fillna(pace[known].median())
+def minutes_from_km(km: pd.Series, reference: pd.DataFrame) -> pd.Series:
+    """Estimate travel times from distances at the median pace (minutes per km) of known pairs in the same band."""
+    pace = reference["minutes"] / reference["km"]
+    by_band = pace.groupby(_band(reference["km"])).median()
+    return km * _band(km).map(by_band).fillna(pace.median())
+
+
+def _band(km: pd.Series) -> pd.Series:
+    return pd.Series(pd.cut(km, _TRAVEL_BANDS_KM, labels=False, include_lowest=True), index=km.index)

@@ -297,7 +297,7 @@ class Huff(BaseEstimator):
             pairs,
             pd.Index(stores["store_id"]),
             self.encoder_.transform(stores),
-            self._distance_columns(pairs),
+            self.distance_columns(pairs),
         )
 
     def _distance_terms(self) -> list[str]:
@@ -306,7 +306,8 @@ class Huff(BaseEstimator):
         named = {"power": [f"log_{self.distance}"], "exponential": [self.distance], "none": []}
         return named.get(self.decay, [f"log_{self.distance}", self.distance])
 
-    def _distance_columns(self, pairs: pd.DataFrame) -> Floats:
+    def distance_columns(self, pairs: pd.DataFrame) -> Floats:
+        """Return the distance terms of a frame of pairs: shape (n_pairs, n_distance_terms)."""
         terms = self._distance_terms()
         if not terms:
             return np.zeros((len(pairs), 0))
