@@ -1,18 +1,27 @@
 """The tables a plan needs: settings, reading, checking, quarantine, the Market."""
 
 from geomarket.market.connection import baskets_table, connect, sales_table
+from geomarket.market.load import load_market
 from geomarket.market.model import AreaLayer, Market, Variable
+from geomarket.market.quality import QualityReport, check_plan, quality_report, stop_reasons
 from geomarket.market.settings import PlanSettings
 from geomarket.market.settings_file import parse_settings, read_settings
+from geomarket.market.templates import write_template
 
 __all__ = [
     "AreaLayer",
     "Market",
     "PlanSettings",
+    "QualityReport",
     "Variable",
     "baskets_table",
+    "check_plan",
     "connect",
+    "load_market",
     "parse_settings",
+    "quality_report",
     "read_settings",
     "sales_table",
+    "stop_reasons",
+    "write_template",
 ]

@@ -25,13 +25,12 @@ class Column:
     required : bool
         Whether the table must have it.
     nullable : bool
-        Whether single values may be missing. Rows with a missing value in any other column are set aside.
+        Whether single values may be missing. A value of such a column that can't be read or lies past its
+        limits is set to missing and counted; in any other column its row is set aside.
     minimum, maximum : float or None
         Limits a usable value lies within.
     above : float or None
         A usable value is greater than this.
-    lenient : bool
-        A value past the limits is set to missing and counted; otherwise its row is set aside.
     default : object
         What an absent column, or a missing value in a column that may not be missing, is filled with.
     doc : str
@@ -45,7 +44,6 @@ class Column:
     minimum: float | None = None
     maximum: float | None = None
     above: float | None = None
-    lenient: bool = False
     default: str | bool | None = None
     doc: str = ""
 
@@ -113,7 +111,7 @@ _SITE_COLUMNS = (
     *_lon_lat(),
     Column("chain", "text", default="", doc="banner it trades under"),
     Column("format", "text", default="", doc="hypermarket, supermarket, convenience …"),
-    Column("size_m2", "number", nullable=True, above=0, lenient=True, doc="sales floor, square metres"),
+    Column("size_m2", "number", nullable=True, above=0, doc="sales floor, square metres"),
 )
 
 _ALL = (
@@ -127,10 +125,10 @@ _ALL = (
             Column("category", "text", True, doc="ranges are planned category by category"),
             Column("subcategory", "text", default="", doc="segment within the category"),
             Column("brand", "text", default="", doc="brand"),
-            Column("price", "money", True, True, above=0, lenient=True, doc="regular price per unit"),
-            Column("cost", "money", True, True, minimum=0, lenient=True, doc="cost per unit"),
-            Column("width_cm", "number", nullable=True, above=0, lenient=True, doc="shelf width of a facing"),
-            Column("case_pack", "number", nullable=True, above=0, lenient=True, doc="units in a case"),
+            Column("price", "number", True, True, above=0, doc="regular price per unit"),
+            Column("cost", "number", True, True, minimum=0, doc="cost per unit"),
+            Column("width_cm", "number", nullable=True, above=0, doc="shelf width of a facing"),
+            Column("case_pack", "number", nullable=True, above=0, doc="units in a case"),
         ),
         ("sku",),
         True,
