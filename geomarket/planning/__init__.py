@@ -1,1 +1,17 @@
-"""Run a whole plan: stages, outputs, manifest."""
+"""Run a whole plan: stages in order, outputs, manifest."""
+
+from geomarket.planning.demo import DEMO_SETTINGS, demo_plan
+from geomarket.planning.outputs import claim_folder, plan_tables, write_outputs
+from geomarket.planning.plan import Plan
+from geomarket.planning.run import STAGES, run_plan
+
+__all__ = [
+    "DEMO_SETTINGS",
+    "STAGES",
+    "Plan",
+    "claim_folder",
+    "demo_plan",
+    "plan_tables",
+    "run_plan",
+    "write_outputs",
+]

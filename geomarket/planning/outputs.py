@@ -35,7 +35,9 @@ def claim_folder(folder: Path) -> None:
         If the folder exists, isn't empty and holds no manifest of geomarket: it isn't ours to write into.
     """
     if folder.is_file():
-        raise SettingsError(f"--out {folder} is a file; name a folder that is new or was written by geomarket.")
+        raise SettingsError(
+            f"--out {folder} is a file; name a folder that is new or was written by geomarket."
+        )
     if folder.is_dir() and any(folder.iterdir()) and not _is_ours(folder):
         raise SettingsError(
             f"--out {folder} exists and was not written by geomarket (no {MANIFEST} of ours in it). "
@@ -64,12 +66,15 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_outputs(plan: Plan, folder: Path, documents: Mapping[str, Callable[[Plan, Path], None]]) -> list[Path]:
+def write_outputs(
+    plan: Plan, folder: Path, documents: Mapping[str, Callable[[Plan, Path], None]]
+) -> list[Path]:
     """Write documents, tables, manifest and timings of a plan.
 
     Parameters
     ----------
     plan : Plan
+        The finished run.
     folder : Path
         Claimed with :func:`claim_folder` before.
     documents : mapping of file name to function(plan, path)
@@ -102,7 +107,9 @@ def write_outputs(plan: Plan, folder: Path, documents: Mapping[str, Callable[[Pl
         "written_by": SIGNATURE,
         "complete": True,
         **plan.manifest,
-        "tables": {name: {"rows": len(frame), "columns": list(frame.columns)} for name, frame in tables.items()},
+        "tables": {
+            name: {"rows": len(frame), "columns": list(frame.columns)} for name, frame in tables.items()
+        },
     }
     _write_json(manifest, folder / MANIFEST)
     return [*written, folder / "timings.json", folder / MANIFEST]

@@ -65,7 +65,9 @@ class Plan(Result):
     skipped: dict[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     manifest: dict[str, Any] = field(default_factory=dict)
-    timings: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["stage", "seconds", "peak_mb"]))
+    timings: pd.DataFrame = field(
+        default_factory=lambda: pd.DataFrame(columns=["stage", "seconds", "peak_mb"])
+    )
 
     @property
     def table(self) -> pd.DataFrame:  # type: ignore[override]

@@ -10,32 +10,33 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
+import h3
+import numpy as np
 import pandas as pd
 
 from geomarket import engine
+from geomarket.assortment import RangePlan, RangeRules, SolverOptions, plan_ranges
 from geomarket.catchments import Catchments, map_catchments
 from geomarket.customers import Penetration, penetration, place_customers, value_customers
-from geomarket.errors import SettingsError
-from geomarket.hexes import Hexes, build_hexes, points_to_cells
+from geomarket.demand import Demand, NewListingDiscount, fit_demand, learn_discount
+from geomarket.errors import NotSupportedError, SettingsError
+from geomarket.frontier import Frontier, fold_sales, local_frontier
+from geomarket.hexes import Hexes, build_hexes, cell_resolutions, points_to_cells
 from geomarket.market import Market, PlanSettings
 from geomarket.neighbourhoods import NeighbourhoodClassifier, Neighbourhoods, classify
-
-__all__ = ["STAGES", "Stopwatch", "find_catchments", "find_customers", "find_hexes", "find_neighbourhoods"]
-
-_log = logging.getLogger(__name__)
-
-STAGES = (
-    "Hexagons",
-    "Neighbourhoods",
-    "Customers",
-    "Catchments",
-    "Store clusters",
-    "How local to go",
-    "Demand",
-    "Ranges",
-    "Promotions",
+from geomarket.planning.trade import Trade
+from geomarket.store_clusters import (
+    ClusterRange,
+    StoreClustering,
+    StoreFeatures,
+    category_mix,
+    cluster_range,
+    cluster_stores,
+    describe_clusters,
+    store_features,
 )
 
+_log = logging.getLogger(__name__)
 
 @dataclass
 class Stopwatch:
@@ -79,9 +80,6 @@ def fitting_resolution(market: Market) -> int:
     Finer cells would show detail that the areas do not hold; coarser ones would blur the towns, where areas are small
     and customers many. "About": the cell size nearest, in logs, to the lower quartile of the areas' sizes.
     """
-    import h3
-    import numpy as np
-
     areas = market.areas[0].frame.geometry.to_crs("EPSG:6933").area / 1e6
     wanted = np.log(areas[areas > 0].quantile(0.25))
     return min(range(4, 11), key=lambda r: abs(np.log(h3.average_hexagon_area(r, "km^2")) - wanted))
@@ -110,7 +108,9 @@ def find_neighbourhoods(hexes: Hexes, settings: PlanSettings) -> Neighbourhoods:
         weights=chosen.weights or None,
         random_state=settings.plan.seed,
     )
-    return classify(replace(hexes, variables=described), classifier=classifier, random_state=settings.plan.seed)
+    return classify(
+        replace(hexes, variables=described), classifier=classifier, random_state=settings.plan.seed
+    )
 
 
 def find_customers(
@@ -167,8 +167,6 @@ def find_catchments(
 
 def _travel_of(market: Market, hexes: Hexes) -> pd.DataFrame | None:
     """Return the travel table if its cells are of the plan's resolution."""
-    from geomarket.hexes import cell_resolutions
-
     if market.travel is None:
         return None
     if (cell_resolutions(market.travel["cell"].to_numpy()) != hexes.resolution).any():
@@ -180,3 +178,170 @@ def _travel_of(market: Market, hexes: Hexes) -> pd.DataFrame | None:
 def store_cells(stores: pd.DataFrame, hexes: Hexes) -> pd.Series:
     """Return the cell of every store."""
     return pd.Series(points_to_cells(stores["lon"], stores["lat"], hexes.resolution), index=stores.index)
+
+
+def describe_stores(
+    trade: Trade,
+    catchments: Catchments | None,
+    neighbourhoods: Neighbourhoods,
+) -> StoreFeatures:
+    """Describe every store by who lives around it, what it sells, its size and its format."""
+    mix = category_mix(trade.pairs, trade.products)
+    labels = dict(zip(neighbourhoods.types["code"], neighbourhoods.types["name"], strict=True))
+    profile = None if catchments is None else catchments.profile
+    return store_features(profile, mix, trade.stores, labels=labels)
+
+
+def block_weights(settings: PlanSettings) -> dict[str, float]:
+    """Return the weight of each block of store features."""
+    chosen = settings.store_clusters
+    return {
+        "catchment": chosen.catchment_weight,
+        "mix": chosen.mix_weight,
+        "size": chosen.size_weight,
+        "format": chosen.format_weight,
+    }
+
+
+def learn_new_listing_discount(trade: Trade, settings: PlanSettings) -> tuple[NewListingDiscount | None, str]:
+    """Learn from pairs listed in the second half of the window how far forecasts for unlisted pairs run high."""
+    if settings.demand.new_listing_discount == "none":
+        return None, "The new-listing discount is switched off: forecasts of unlisted SKUs run high."
+    middle = trade.periods[len(trade.periods) // 2]
+    early = engine.store_sku_periods(trade.sales, (None, middle))
+    late = engine.store_sku_periods(trade.sales, (middle, None))
+    half = len(trade.periods) // 2
+    try:
+        before = fit_demand(
+            early,
+            trade.stores,
+            trade.products,
+            None,
+            half,
+            calendar=trade.periods[:half],
+            random_state=settings.plan.seed,
+        )
+        learnt = learn_discount(before, late, len(trade.periods) - half, calendar=trade.periods[half:])
+    except NotSupportedError as reason:
+        return None, f"No new-listing discount could be learnt: {reason}"
+    return learnt, ""
+
+
+def find_frontier(
+    market: Market,
+    trade: Trade,
+    features: StoreFeatures,
+    discount: NewListingDiscount | None,
+    settings: PlanSettings,
+) -> tuple[Frontier, ClusterRange]:
+    """Weigh every number of store clusters against one national range, out of sample."""
+    most = min(settings.frontier.max_clusters, settings.store_clusters.max_clusters, len(trade.stores) - 1)
+    tried = cluster_range(features, most, weights=block_weights(settings), random_state=settings.plan.seed)
+    frontier = local_frontier(
+        fold_sales(trade.sales, market.period),
+        trade.stores,
+        trade.products,
+        tried.labels,
+        periods_per_year=market.periods_per_year,
+        discount=discount,
+        space=settings.assortment.space,
+        today=trade.today,
+        cost_per_cluster=settings.frontier.cost_per_cluster,
+        cost_per_sku=settings.assortment.cost_per_sku,
+        currency=market.currency,
+        random_state=settings.plan.seed,
+    )
+    return frontier, tried
+
+
+def settle_clusters(
+    frontier: Frontier,
+    tried: ClusterRange,
+    features: StoreFeatures,
+    trade: Trade,
+    settings: PlanSettings,
+) -> StoreClustering:
+    """Take the frontier's verdict, or the number of clusters the settings ask for."""
+    wanted = settings.store_clusters.n_clusters
+    if wanted != "auto" and wanted not in tried.labels:
+        return cluster_stores(
+            features, wanted, weights=block_weights(settings), random_state=settings.plan.seed
+        )
+    n = frontier.verdict.n_clusters if wanted == "auto" else wanted
+    if wanted == "auto" and frontier.verdict.kind == "store":
+        ids = trade.stores["store_id"].to_numpy()
+        return describe_clusters(features, pd.Series([f"C{i}" for i in range(1, len(ids) + 1)], index=ids))
+    return describe_clusters(features, tried.labels[n])
+
+
+def find_demand(
+    trade: Trade,
+    clusters: StoreClustering,
+    discount: NewListingDiscount | None,
+    settings: PlanSettings,
+) -> Demand:
+    """Forecast what each store would sell of each SKU."""
+    by_cluster = clusters.labels if clusters.labels.nunique() > 1 else None
+    return fit_demand(
+        trade.pairs,
+        trade.stores,
+        trade.products,
+        by_cluster,
+        len(trade.periods),
+        discount=discount,
+        calendar=trade.periods,
+        holdout_share=settings.demand.holdout_share,
+        random_state=settings.plan.seed,
+    )
+
+
+def find_ranges(
+    market: Market, trade: Trade, demand: Demand, clusters: StoreClustering, settings: PlanSettings
+) -> RangePlan:
+    """Choose the range of every store cluster, all clusters of a category together."""
+    chosen = settings.assortment
+    table = demand.table
+    if chosen.categories:
+        unknown = sorted(set(chosen.categories) - set(trade.products["category"]))
+        if unknown:
+            raise SettingsError(
+                f"[assortment] categories names {', '.join(unknown)}, which no product has; "
+                f"products have {', '.join(sorted(trade.products['category'].unique()))}."
+            )
+        table = table[table["category"].isin(chosen.categories)]
+    rules = RangeRules(
+        unit=chosen.space,
+        max_tiers=chosen.planogram_sizes,
+        core=chosen.core,
+        core_share=chosen.core_share,
+        must_list=chosen.must_list,
+        must_not=chosen.must_not_list,
+        min_stores=chosen.min_stores,
+        listing_cost=chosen.cost_per_sku / market.periods_per_year,
+        range_cost=chosen.cost_per_range / market.periods_per_year,
+    )
+    return plan_ranges(
+        table,
+        trade.products,
+        clusters.table[["store_id", "store_cluster"]],
+        rules,
+        today=trade.today.merge(table[["store_id", "sku"]], on=["store_id", "sku"]),
+        spaces=_asked_spaces(trade, table, settings),
+        solver=SolverOptions(gap=chosen.gap, time_limit=chosen.time_limit),
+        period=market.period,
+    )
+
+
+def _asked_spaces(trade: Trade, demand: pd.DataFrame, settings: PlanSettings) -> pd.DataFrame | None:
+    """Return the space of every store and category where the settings fix it; None where it is as today."""
+    chosen = settings.assortment
+    if chosen.size == "today" and not chosen.size_by_category:
+        return None
+    today = trade.today.merge(trade.products[["sku", "category", "width_cm"]], on="sku")
+    today["space"] = 1.0 if chosen.space == "count" else today["width_cm"].astype(float)
+    spaces = today.groupby(["store_id", "category"], as_index=False).agg(capacity=("space", "sum"))
+    if chosen.size != "today":
+        spaces["capacity"] = float(chosen.size)
+    asked = spaces["category"].map(chosen.size_by_category)
+    spaces["capacity"] = asked.where(asked.notna(), spaces["capacity"])
+    return spaces[spaces["category"].isin(demand["category"])]

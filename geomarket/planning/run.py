@@ -1,0 +1,217 @@
+"""One whole run: every stage in order, and the manifest that says how the plan was made."""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+from collections.abc import Callable, Iterable
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import pandas as pd
+
+from geomarket.catchments import Catchments
+from geomarket.errors import NotSupportedError
+from geomarket.hexes import Hexes, points_to_cells
+from geomarket.market import Market, PlanSettings
+from geomarket.neighbourhoods import Neighbourhoods
+from geomarket.planning import steps
+from geomarket.planning.offers import find_promotions
+from geomarket.planning.plan import Plan
+from geomarket.planning.trade import Trade, current_trade
+
+__all__ = ["STAGES", "run_plan"]
+
+STAGES = (
+    "Hexagons",
+    "Neighbourhoods",
+    "Customers",
+    "Catchments",
+    "Store clusters",
+    "How local to go",
+    "Demand",
+    "Ranges",
+    "Promotions",
+)
+
+PACKAGES = (
+    "numpy",
+    "scipy",
+    "pandas",
+    "geopandas",
+    "shapely",
+    "h3",
+    "h3ronpy",
+    "scikit-learn",
+    "statsmodels",
+    "duckdb",
+    "ibis-framework",
+    "highspy",
+    "numba",
+)
+
+
+def run_plan(
+    market: Market,
+    settings: PlanSettings | None = None,
+    on_stage: Callable[[str], None] | None = None,
+) -> Plan:
+    """Run every stage of a plan.
+
+    Parameters
+    ----------
+    market : Market
+        From :func:`geomarket.load_market`, :func:`geomarket.load_iowa` or :func:`geomarket.simulate_market`.
+    settings : PlanSettings, optional
+        From :func:`geomarket.read_settings`; the defaults where not given.
+    on_stage : callable, optional
+        Called with each stage's name as it begins.
+
+    Returns
+    -------
+    Plan
+        Optional stages that the market has no data for are None and named in ``skipped``.
+
+    Raises
+    ------
+    GeomarketError
+        If a stage that everything rests on can't be done; the message says why and what to do.
+
+    Examples
+    --------
+    >>> import geomarket
+    >>> market = geomarket.simulate_market(n_customers=2_000, n_stores=12, n_skus=80, weeks=40)
+    >>> plan = geomarket.run_plan(market)  # doctest: +SKIP
+    >>> print(plan)  # doctest: +SKIP
+    """
+    settings = settings if settings is not None else PlanSettings()
+    watch = steps.Stopwatch(on_stage or (lambda stage: None))
+    skipped: dict[str, str] = {}
+    notes: list[str] = list(market.notes)
+
+    with watch.stage("Hexagons"):
+        hexes = steps.find_hexes(market, settings)
+    with watch.stage("Neighbourhoods"):
+        neighbourhoods = steps.find_neighbourhoods(hexes, settings)
+    customers, flows = None, None
+    with watch.stage("Customers"):
+        if market.customers is None:
+            skipped["customers"] = "no table of customers was given"
+        else:
+            customers, flows = steps.find_customers(market, hexes, neighbourhoods, settings)
+            customers = customers.suppressed(settings.privacy.k)
+    with watch.stage("Catchments"):
+        catchments = steps.find_catchments(market, hexes, neighbourhoods, flows, settings)
+    with watch.stage("Store clusters"):
+        trade = current_trade(market)
+        features = steps.describe_stores(trade, catchments, neighbourhoods)
+    with watch.stage("How local to go"):
+        discount, why_not = steps.learn_new_listing_discount(trade, settings)
+        frontier, tried = steps.find_frontier(market, trade, features, discount, settings)
+        clusters = steps.settle_clusters(frontier, tried, features, trade, settings)
+    with watch.stage("Demand"):
+        demand = steps.find_demand(trade, clusters, discount, settings)
+    with watch.stage("Ranges"):
+        ranges = steps.find_ranges(market, trade, demand, clusters, settings)
+    response, promotions = None, None
+    with watch.stage("Promotions"):
+        if not settings.promotions.enabled:
+            skipped["promotions"] = "switched off in the settings"
+        elif market.promotions is None or market.promotions.empty:
+            skipped["promotions"] = "no history of promotions was given"
+        else:
+            try:
+                response, promotions = find_promotions(market, trade, demand, ranges, clusters, settings)
+            except NotSupportedError as reason:
+                skipped["promotions"] = str(reason)
+
+    notes += [*hexes.notes, *neighbourhoods.notes, *trade.notes, *([why_not] if why_not else [])]
+    plan = Plan(
+        market=market,
+        settings=settings,
+        hexes=hexes,
+        neighbourhoods=neighbourhoods,
+        catchments=catchments,
+        customers=customers,
+        store_clusters=clusters,
+        demand=demand,
+        ranges=ranges,
+        response=response,
+        promotions=promotions,
+        frontier=frontier,
+        stores=_store_table(trade, hexes, neighbourhoods, catchments, clusters.table, ranges.changes, market),
+        skipped=skipped,
+        warnings=tuple(dict.fromkeys(notes)),
+        timings=watch.table(),
+    )
+    return dataclasses.replace(plan, manifest=_manifest(plan, trade))
+
+
+def _store_table(
+    trade: Trade,
+    hexes: Hexes,
+    neighbourhoods: Neighbourhoods,
+    catchments: Catchments,
+    clusters: pd.DataFrame,
+    changes: pd.DataFrame,
+    market: Market,
+) -> pd.DataFrame:
+    """Return one row per planned store: place, cluster, yearly revenue, catchment, numbers of changes."""
+    kept = ["store_id", "name", "lon", "lat", "chain", "format", "size_m2"]
+    stores = trade.stores[kept].copy()
+    stores["cell"] = points_to_cells(stores["lon"], stores["lat"], hexes.resolution)
+    types = neighbourhoods.table.set_index("cell")["neighbourhood"]
+    stores["neighbourhood"] = stores["cell"].map(types)
+    named = clusters.rename(columns={"name": "cluster_name"})
+    stores = stores.merge(named[["store_id", "store_cluster", "cluster_name", "medoid"]], on="store_id")
+    years = len(trade.periods) / market.periods_per_year
+    revenue = trade.pairs.groupby("store_id")["revenue"].sum() / years
+    stores["revenue_year"] = stores["store_id"].map(revenue)
+    own = catchments.table[catchments.table["own"]]
+    stores["catchment_demand"] = stores["store_id"].map(own.groupby("store_id")["demand"].sum())
+    counts = changes.pivot_table(index="store_id", columns="action", values="sku", aggfunc="count")
+    for action in ("list", "delist", "keep"):
+        column = counts[action] if action in counts else pd.Series(dtype=float)
+        stores[f"n_{action}"] = stores["store_id"].map(column).fillna(0).astype(int)
+    return stores.sort_values("store_id", ignore_index=True)
+
+
+def _manifest(plan: Plan, trade: Trade) -> dict[str, Any]:
+    market = plan.market
+    rows = {
+        name: len(frame)
+        for name in ("stores", "competitors", "products", "store_totals", "customers", "promotions", "points", "travel")
+        if (frame := getattr(market, name)) is not None
+    }
+    rows["sales"] = int(market.sales.count().execute())
+    if market.baskets is not None:
+        rows["baskets"] = int(market.baskets.count().execute())
+    return {
+        "geomarket": version("geomarket"),
+        "python": platform.python_version(),
+        "versions": _versions(PACKAGES),
+        "market": market.name,
+        "simulated": market.simulated,
+        "seed": plan.settings.plan.seed,
+        "settings": plan.settings.resolved(),
+        "inputs": market.inputs,
+        "input_rows": rows,
+        "areas": {layer.name: len(layer.frame) for layer in market.areas},
+        "window": [str(trade.periods[0]), str(trade.periods[-1])],
+        "resolution": plan.hexes.resolution,
+        "quarantined_rows": len(market.quarantine),
+        "skipped": plan.skipped,
+        "warnings": list(plan.warnings),
+        "verdict": plan.frontier.verdict.sentence,
+        "solver": plan.ranges.solver.drop(columns="seconds").to_dict("records"),
+    }
+
+
+def _versions(packages: Iterable[str]) -> dict[str, str]:
+    found = {}
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
