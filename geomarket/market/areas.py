@@ -302,7 +302,11 @@ def _layer(frame: gpd.GeoDataFrame, settings: AreaSettings) -> AreaLayer:
             Variable(mean.name, label, "mean", column, mean.weight, mean.classify, mean.protected, mean.unit)
         )
     figures = dict.fromkeys(column for column, key in _columns_of(settings) if key != "id")
-    parts = {"area_id": frame["area_id"], **{column: frame[column] for column in figures}, **scaled}
+    parts = {
+        "area_id": frame["area_id"].infer_objects(),
+        **{column: frame[column] for column in figures},
+        **scaled,
+    }
     shapes = gpd.GeoDataFrame(parts, geometry=frame.geometry, crs=frame.crs)
     return AreaLayer(
         settings.name, shapes, tuple(variables), settings.population, settings.vintage, settings.source

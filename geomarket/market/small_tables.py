@@ -363,7 +363,7 @@ class _Cleaning:
         for column in self.contract.columns:
             if column.kind in ("whole", "cell"):
                 frame[column.name] = frame[column.name].map(int).astype("int64")
-            elif column.kind in ("id", "text"):
+            elif column.kind in ("id", "text") and frame[column.name].notna().any():
                 frame[column.name] = frame[column.name].infer_objects()
         return frame
 
