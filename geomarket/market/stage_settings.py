@@ -60,7 +60,7 @@ class NeighbourhoodSettings(Section):
     n_init: int = Field(default=20, ge=1, le=1000)
     """Starts of k-means; the best is kept."""
     weights: dict[str, Positive] = {}
-    """Variable = weight, 1 where not named."""
+    """Weights of single variables, such as { income = 2 }; the others weigh 1."""
     exclude: tuple[str, ...] = ()
     """Variables that do not describe the types."""
 
@@ -165,7 +165,7 @@ class AssortmentSettings(Section):
     size: Literal["today"] | Positive = "today"
     """Space of each category and store cluster: as today, or this much."""
     size_by_category: dict[str, Positive] = {}
-    """Category = space, where it differs."""
+    """Space of single categories, where it differs, such as { Coffee = 40 }."""
     planogram_sizes: int = Field(default=3, ge=1, le=10)
     """Sizes of planogram (S, M, L) within a store cluster."""
     core_share: Share = 0.5
