@@ -20,7 +20,7 @@ def measure_overlap(pieces: Pieces, area: FloatArray) -> tuple[int, float]:
     """Number of areas that lie over another one, and the doubly covered surface in km².
 
     Edges that two areas share cancel out when they are drawn in opposite directions; where what is left encloses
-    the sum of the areas, none lies over another, and that takes a fraction of a second for a country. Only
+    the sum of the areas, without crossing itself, none lies over another, and that takes a fraction of a second for a country. Only
     otherwise are pairs measured. Overlaps of less than 1 m² a pair are rounding, and ignored. Where three areas
     lie over each other every pair counts.
 
@@ -36,10 +36,10 @@ def measure_overlap(pieces: Pieces, area: FloatArray) -> tuple[int, float]:
     polygons = pieces.shapes()
     total = float(area.sum())
     try:
-        outline = shapely.area(shapely.coverage_union_all(polygons))
+        outline = shapely.coverage_union_all(polygons)
     except shapely.GEOSException:
-        outline = np.nan
-    if abs(outline - total) <= _SAME_AREA * total:
+        outline = shapely.Point()
+    if abs(shapely.area(outline) - total) <= _SAME_AREA * total and shapely.is_valid(outline):
         return 0, 0.0
     suspect = np.flatnonzero(~shapely.is_empty(shapely.coverage_invalid_edges(polygons)))
     near, other = shapely.STRtree(polygons).query(polygons[suspect])

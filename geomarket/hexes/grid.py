@@ -42,9 +42,11 @@ class Hexes(Result):
     numerators, denominators : DataFrame
         cell, then one column for each rate and mean: what the value is the quotient of (weights for
         population-weighted averages; sums over cells are meaningful).
+    coverage : DataFrame
+        cell, then one column a layer: share of the cell's surface that the layer covers.
     layers : DataFrame
-        layer, vintage, source, areas, variables, cells (of the grid that the layer reaches), coverage (share
-        of the grid's surface).
+        layer, vintage, source, areas, variables, cells (of the grid that the layer reaches), coverage (mean
+        over the grid's cells).
     notes : tuple of str
         Caveats to be stated with the result.
     """
@@ -56,6 +58,7 @@ class Hexes(Result):
     checks: pd.DataFrame
     numerators: pd.DataFrame
     denominators: pd.DataFrame
+    coverage: pd.DataFrame
     layers: pd.DataFrame
     notes: tuple[str, ...] = ()
 
@@ -86,7 +89,12 @@ class Hexes(Result):
         return draw_cells(self.table["cell"], self.table[column], label, ax)
 
 
-def build_hexes(areas: Sequence[AreaLayer], resolution: int, points: pd.DataFrame | None = None) -> Hexes:
+def build_hexes(
+    areas: Sequence[AreaLayer],
+    resolution: int,
+    points: pd.DataFrame | None = None,
+    strict: bool = False,
+) -> Hexes:
     """Put the variables of one or several polygon layers onto one hexagon grid.
 
     The grid is every cell the first layer overlaps. Other layers are interpolated onto it; what of them lies
@@ -100,6 +108,8 @@ def build_hexes(areas: Sequence[AreaLayer], resolution: int, points: pd.DataFram
         H3 resolution.
     points : DataFrame, optional
         Population points (lon, lat, weight), used for every layer; see :func:`interpolate`.
+    strict : bool
+        Refuse a resolution much finer than a layer's areas; by default a note says so.
 
     Returns
     -------
@@ -108,7 +118,9 @@ def build_hexes(areas: Sequence[AreaLayer], resolution: int, points: pd.DataFram
     Raises
     ------
     TableError
-        No layer, two variables of one name, or a layer that doesn't meet the first one at all.
+        No layer, two layers or two variables of one name, or a layer that doesn't meet the first one at all.
+    NotSupportedError
+        A grid too large, polygons near a pole, or, if ``strict``, a grid finer than the areas.
 
     Examples
     --------
@@ -129,7 +141,9 @@ def build_hexes(areas: Sequence[AreaLayer], resolution: int, points: pd.DataFram
     found: list[HexLayer] = []
     for layer in areas:
         grid = found[0].table["cell"].to_numpy() if found else None
-        found.append(interpolate(_with_population(layer), resolution, cells=grid, points=points))
+        found.append(
+            interpolate(_with_population(layer), resolution, cells=grid, points=points, strict=strict)
+        )
         _refuse_apart(found[0], found[-1], layer)
     return _joined(areas, found, resolution)
 
@@ -138,6 +152,9 @@ def _check_names(areas: Sequence[AreaLayer]) -> None:
     if not areas:
         raise TableError("areas: no polygon layer was given; at least one is needed to draw the grid.")
     seen: dict[str, str] = {}
+    names = [layer.name for layer in areas]
+    if len(set(names)) < len(names):
+        raise TableError(f"areas: two layers have the same name ({', '.join(names)}). Give each its own.")
     for position, layer in enumerate(areas):
         for v in layer.variables:
             is_reference = position == 0 and v.kind == "count" and v.column == layer.population
@@ -213,6 +230,17 @@ def _joined(areas: Sequence[AreaLayer], found: list[HexLayer], resolution: int) 
     conservation = pd.concat([layer.conservation for layer in found], ignore_index=True)
     conservation["variable"] = conservation["variable"].replace(f"{_POPULATION}__", _POPULATION)
     checks = [layer.checks for layer in found if len(layer.checks)]
+    shares = {layer.name: layer.table["coverage"].to_numpy() for layer in found}
+    coverage = pd.DataFrame({"cell": columns["cell"]} | shares)
+    layers = pd.DataFrame(
+        {
+            "layer": [layer.name for layer in areas],
+            "vintage": pd.array([layer.vintage for layer in areas], dtype="Int64"),
+            "source": [layer.source for layer in areas],
+            "areas": [len(layer.frame) for layer in areas],
+            "variables": [len(layer.variables) for layer in areas],
+        }
+    )
     return Hexes(
         pd.DataFrame(columns),
         tuple(v for layer in areas for v in layer.variables),
@@ -221,20 +249,15 @@ def _joined(areas: Sequence[AreaLayer], found: list[HexLayer], resolution: int) 
         pd.concat(checks, ignore_index=True) if checks else pd.DataFrame(columns=CHECK_COLUMNS),
         pd.DataFrame(tops),
         pd.DataFrame(bottoms),
-        _layer_table(areas, found),
+        coverage,
+        layer_table(layers, coverage),
         tuple(notes),
     )
 
 
-def _layer_table(areas: Sequence[AreaLayer], found: list[HexLayer]) -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "layer": [layer.name for layer in areas],
-            "vintage": pd.array([layer.vintage for layer in areas], dtype="Int64"),
-            "source": [layer.source for layer in areas],
-            "areas": [len(layer.frame) for layer in areas],
-            "variables": [len(layer.variables) for layer in areas],
-            "cells": [int((h.table["coverage"] > 0).sum()) for h in found],
-            "coverage": [float(h.table["coverage"].mean()) for h in found],
-        }
+def layer_table(layers: pd.DataFrame, coverage: pd.DataFrame) -> pd.DataFrame:
+    """The table of layers with what each covers of the grid."""
+    shares = coverage.drop(columns="cell")
+    return layers.assign(
+        cells=(shares > 0).sum().to_numpy(dtype=np.int64), coverage=shares.mean().to_numpy(dtype=np.float64)
     )

@@ -23,6 +23,7 @@ from geomarket.hexes.kernel import spread
 from geomarket.hexes.layers import CHECK_COLUMNS, PreparedLayer, prepare_layer
 from geomarket.hexes.overlaps import Overlaps, overlap_shares
 from geomarket.hexes.population_points import spread_by_points
+from geomarket.hexes.resolution import check_support, people_of
 from geomarket.market.model import AreaLayer, Variable
 from geomarket.results import Result
 
@@ -134,6 +135,7 @@ def interpolate(
     resolution: int,
     cells: npt.ArrayLike | None = None,
     points: pd.DataFrame | None = None,
+    strict: bool = False,
 ) -> HexLayer:
     """Interpolate every variable of a polygon layer onto H3 cells.
 
@@ -153,6 +155,9 @@ def interpolate(
         Population points (lon, lat, weight): an area's mass is split over its points in proportion to their
         weight instead of over its surface. An area without a weighted point is split by surface, and counted
         in ``checks``.
+    strict : bool
+        Refuse a resolution much finer than the layer's areas (the median person's area spread over more than 7
+        hexagons); by default a note says so.
 
     Returns
     -------
@@ -163,7 +168,8 @@ def interpolate(
     TableError
         Geometry, CRS, variables or points that can't be used; the message names the cure.
     NotSupportedError
-        Polygons beyond 85° latitude.
+        Polygons beyond 85° latitude, a grid of more than 30 million cells, or, if ``strict``, a grid finer than
+        the areas.
 
     Notes
     -----
@@ -197,6 +203,11 @@ def interpolate(
     grid = overlaps.cells if cells is None else _grid(cells, resolution)
     table, conservation, notes = _values(layer, prepared, overlaps, grid)
     _note_overlap(prepared, checks)
+    thin = check_support(
+        layer, prepared.area, people_of(layer, prepared), overlaps.cell_km2, resolution, strict
+    )
+    if thin:
+        notes.append(thin + (" Its mass follows the population points." if points is not None else ""))
     return HexLayer(
         layer.name,
         resolution,

@@ -219,16 +219,11 @@ def _repaired(
         return polygons, owner
     fixed = shapely.make_valid(polygons[invalid], method="structure", keep_collapsed=False)
     if checks is not None:
-        before, after = np.abs(shapely.area(polygons[invalid])), shapely.area(fixed)
         reasons = pd.Series(shapely.is_valid_reason(polygons[invalid])).str.split("[", regex=False).str[0]
         common = ", ".join(f"{k} {v}" for k, v in reasons.value_counts().sort_index().items())
-        share = float(np.abs(after - before).sum() / max(after.sum(), 1e-300))
-        areas = len(np.unique(owner[invalid]))
         _note(
-            checks,
-            layer, "invalid polygons", areas, np.nan,
-            f"repaired ({common}); their surface changed by {share:.2%}",
-        )  # fmt: skip
+            checks, layer, "invalid polygons", len(np.unique(owner[invalid])), np.nan, f"repaired ({common})"
+        )
     parts, index = shapely.get_parts(fixed, return_index=True)
     if (shapely.get_type_id(parts) == _MULTIPOLYGON).any():
         parts, inner = shapely.get_parts(parts, return_index=True)
