@@ -280,8 +280,13 @@ def test_unlisted_forecasts_are_called_unvalidated_until_discounted():
     later = pd.concat([sales, later], ignore_index=True)
     discount = learn_discount(demand, later, 26)
     row = discount.table.iloc[0]
-    assert row["discount"] == pytest.approx(0.6, abs=0.03)
+    assert row["ratio"] == pytest.approx(0.6, abs=0.03)
     assert row["low"] < row["discount"] < row["high"] < row["low"] + 0.15
+    sold, meant = (
+        discount.pairs["observed"].sum(),
+        (discount.pairs["predicted"] * discount.pairs["factor"]).sum(),
+    )
+    assert meant == pytest.approx(sold, rel=0.02)
     assert discount.growth == pytest.approx(1.0, abs=0.02)
     discounted = fit_demand(sales, stores, products, None, 26, discount=discount)
     assert discounted.validated and not any("UNVALIDATED" in line for line in discounted.summary())

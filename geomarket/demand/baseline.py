@@ -23,7 +23,8 @@ class Baseline:
         Relative size of each store in each category; the store's size over the whole shop, drawn towards what it
         sells in the category as far as that is more than chance.
     rate : ndarray of shape (n_skus,)
-        Units per period in a store of size 1; NaN for a SKU without a pair.
+        Units per period in a store of size 1, drawn to the category's middle where few stores list the SKU; NaN for a
+        SKU without a pair.
     """
 
     size: np.ndarray
@@ -111,11 +112,12 @@ def fit_biproportional(
 
 
 def fit_baseline(pairs: Pairs, *, rounds: int = 3) -> Baseline:
-    """Fit the baseline: whole-shop sizes, category sizes drawn to them, rates.
+    """Fit the baseline: whole-shop sizes, category sizes drawn to them, rates of SKUs.
 
     A store's size in a category is its whole-shop size times a lift, and the lift is believed only as far as the
     spread of lifts over stores exceeds what chance would give (empirical Bayes). So a store that lists two SKUs of
-    a category is not called a giant of that category because one of them sold well.
+    a category is not called a giant of that category because one of them sold well. Rates of SKUs that few stores
+    list are drawn to the category's middle in the same manner.
 
     Parameters
     ----------
@@ -144,7 +146,38 @@ def fit_baseline(pairs: Pairs, *, rounds: int = 3) -> Baseline:
         sized = pairs.exposure * (whole[:, None] * lift)[pairs.store, pairs.pair_category]
         total = np.bincount(pairs.sku, weights=sized, minlength=n_skus)
         rate = np.where(np.isfinite(rate), _ratio(sku_units, total), np.nan)
-    return Baseline(np.where(np.isfinite(overall)[:, None], whole[:, None] * lift, np.nan), rate)
+    size = whole[:, None] * lift
+    mean = pairs.exposure * size[pairs.store, pairs.pair_category] * np.nan_to_num(rate[pairs.sku])
+    for rows in of_category:
+        seen = np.unique(pairs.sku[rows])
+        rate[seen] = _drawn_rates(pairs, rows, seen, rate[seen], mean[rows])
+    return Baseline(np.where(np.isfinite(overall)[:, None], size, np.nan), rate)
+
+
+def _drawn_rates(
+    pairs: Pairs, rows: np.ndarray, seen: np.ndarray, rate: np.ndarray, mean: np.ndarray
+) -> np.ndarray:
+    """Draw the rates of SKUs that few stores list towards the category's middle, on the log scale.
+
+    What one store sold of a SKU says as much about that store as about the SKU.
+    """
+    stores_seen = len(np.unique(pairs.store[rows]))
+    scatter = fit_scatter(pairs.units[rows], mean, lost=float(stores_seen + len(seen)))
+    place = np.searchsorted(seen, pairs.sku[rows])
+    total = np.bincount(place, weights=mean, minlength=len(seen))
+    variance = np.bincount(place, weights=scatter.variance(mean), minlength=len(seen))
+    positive = (rate > 0) & (total > 0)
+    if positive.sum() < 5:
+        return rate
+    log, noise = np.log(rate[positive]), variance[positive] / total[positive] ** 2
+    spread = max(float(log.var(ddof=1) - np.mean(np.minimum(noise, log.var(ddof=1)))), 0.0)
+    weight = 1 / (spread + noise)
+    middle = np.average(log, weights=weight)
+    drawn = rate.copy()
+    drawn[positive] = (
+        np.exp(middle + (log - middle) * spread / (spread + noise)) if spread > 0 else np.exp(middle)
+    )
+    return drawn
 
 
 def _category_lift(pairs: Pairs, rows: np.ndarray, mean: np.ndarray) -> np.ndarray:

@@ -302,10 +302,11 @@ def _table(
     discount: NewListingDiscount | None,
 ) -> pd.DataFrame:
     n_stores, n_skus = pairs.shape
-    factor, factor_cv2 = np.ones(n_skus), np.zeros(n_skus)
+    units, factor_cv2 = surface.copy(), np.zeros(n_skus)
     if discount is not None:
-        factor, factor_cv2 = discount.factors(pairs.categories[pairs.category])
-    units = surface * factor
+        breadth = np.bincount(pairs.sku, minlength=n_skus) / n_stores
+        factor, factor_cv2 = discount.factors(surface, pairs.categories[pairs.category], breadth)
+        units = surface * factor
     low, high = _unlisted_interval(pairs, units, scatter, factor_cv2)
     place = (pairs.store, pairs.sku)
     units[place], low[place], high[place] = _listed(pairs, surface[place], scatter)

@@ -8,6 +8,12 @@ import numpy as np
 
 __all__ = ["Scatter", "fit_scatter", "poisson_gamma", "shrunk_ratios", "spread_of_ratios"]
 
+_KURTOSIS = 10.0
+"""Variance of a squared residual over its squared expectation (2 for a normal; sales have longer tails)."""
+
+_PRIOR_SD = 2.0
+"""Standard deviation of the prior of the dispersion about 1, so that few pairs don't call all scatter chance."""
+
 
 @dataclass(frozen=True)
 class Scatter:
@@ -93,7 +99,8 @@ def fit_scatter(units: np.ndarray, mean: np.ndarray, *, lost: float = 0.0, round
     Notes
     -----
     Squared residuals over the mean are regressed on the mean (dispersion + heterogeneity × mean) with weights that
-    follow the fit itself, as in pseudo-likelihood for variance functions (Davidian & Carroll 1987).
+    follow the fit itself, as in pseudo-likelihood for variance functions (Davidian & Carroll 1987); a weak prior puts
+    the dispersion near Poisson's 1.
     """
     use = mean > 0
     n = int(use.sum())
@@ -103,9 +110,10 @@ def fit_scatter(units: np.ndarray, mean: np.ndarray, *, lost: float = 0.0, round
     z = (units[use] - mu) ** 2 / mu * (n / max(n - lost, 0.25 * n))
     dispersion, heterogeneity = max(1.0, float(np.median(z))), 0.1
     for _ in range(rounds):
-        weight = (dispersion + heterogeneity * mu) ** -2
-        w, wx, wxx = weight.sum(), (weight * mu).sum(), (weight * mu * mu).sum()
-        wz, wxz = (weight * z).sum(), (weight * mu * z).sum()
+        weight = 1 / (_KURTOSIS * (dispersion + heterogeneity * mu) ** 2)
+        # The prior says Poisson: where all expectations are alike the two parts can't be told apart.
+        w, wx, wxx = weight.sum() + _PRIOR_SD**-2, (weight * mu).sum(), (weight * mu * mu).sum()
+        wz, wxz = (weight * z).sum() + _PRIOR_SD**-2, (weight * mu * z).sum()
         determinant = w * wxx - wx * wx
         new = (
             ((wxx * wz - wx * wxz) / determinant, (w * wxz - wx * wz) / determinant)
