@@ -14,7 +14,7 @@ from geomarket.simulate.types import ACTIVE, HOUSEHOLD_SIZE, INCOME, PARTITIONS
 __all__ = ["area_layers"]
 
 # Standard deviation of the log odds by which an area departs from the mix of its types.
-_AREA_SPREAD = 0.16
+_AREA_SPREAD = 0.22
 _ACTIVE_LABEL = "active:unemployed"
 
 
