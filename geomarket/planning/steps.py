@@ -188,7 +188,9 @@ def describe_stores(
     """Describe every store by who lives around it, what it sells, its size and its format."""
     mix = category_mix(trade.pairs, trade.products)
     labels = dict(zip(neighbourhoods.types["code"], neighbourhoods.types["name"], strict=True))
-    profile = None if catchments is None else catchments.profile
+    profile = None
+    if catchments is not None:
+        profile = catchments.profile[catchments.profile["store_id"].isin(trade.stores["store_id"])]
     return store_features(profile, mix, trade.stores, labels=labels)
 
 

@@ -16,6 +16,10 @@ __all__ = ["Trade", "current_trade"]
 
 LIVE_PERIODS = {"week": 13, "month": 3}
 """Without a sale in the last so many periods a store counts as closed and a SKU as discontinued."""
+ESTABLISHED_PERIODS = {"week": 26, "month": 6}
+"""A SKU sold in fewer periods than this is an in-and-out item: no rate can be told from it."""
+ESTABLISHED_STORES = 3
+"""A SKU sold in fewer stores than this says nothing about other stores."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,11 @@ class Trade:
 
 
 def current_trade(market: Market) -> Trade:
-    """Leave out closed stores and discontinued SKUs, and find today's range.
+    """Leave out closed stores, discontinued and in-and-out SKUs, and find today's range.
+
+    A SKU that sold in few stores or few periods (a single barrel, a gift pack, a launch of last month) has no rate
+    that could be carried to other stores. Such SKUs stay where they are: they are neither planned nor delisted, and
+    the space they take is not given away.
 
     Whether a SKU is on the shelf is not in the data: it counts as listed today where its sales, stretched by its
     own usual gap between two sales, reach the last period (:func:`geomarket.demand.listing_spans`).
@@ -66,6 +74,12 @@ def current_trade(market: Market) -> Trade:
     last = pairs["last_period"] >= pd.Timestamp(recent)
     live_stores = set(pairs.loc[last, "store_id"])
     live_skus = set(pairs.loc[last, "sku"])
+    history = engine.sales_by_period(market.sales, ("sku",)).groupby("sku")["period"].nunique()
+    spread = pairs.groupby("sku")["store_id"].nunique()
+    least = min(ESTABLISHED_PERIODS[market.period], len(periods) // 2)
+    established = set(history.index[history >= least]) & set(spread.index[spread >= ESTABLISHED_STORES])
+    passing = live_skus - established
+    live_skus &= established
     stores = market.stores[market.stores["store_id"].isin(live_stores)].reset_index(drop=True)
     products = market.products[market.products["sku"].isin(live_skus)].reset_index(drop=True)
     if len(stores) < 2 or products.empty:
@@ -86,7 +100,12 @@ def current_trade(market: Market) -> Trade:
     notes = []
     if closed := len(market.stores) - len(stores):
         notes.append(f"{closed} own stores without a sale in {span} count as closed and are not planned for.")
-    if gone := len(market.products) - len(products):
+    if passing:
+        notes.append(
+            f"{len(passing)} SKUs sold in fewer than {ESTABLISHED_STORES} stores or {least} {market.period}s (in-and-out "
+            "items, launches): too little to plan by; they stay where they are."
+        )
+    if gone := len(market.products) - len(products) - len(passing):
         notes.append(
             f"{gone} SKUs that no own store sold in {span} count as discontinued and are not planned."
         )
