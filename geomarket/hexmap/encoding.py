@@ -46,6 +46,8 @@ NO_CLASS = 255
 _MERCATOR_LIMIT = 85.05112877980659
 _CORNER_NUMBERS = 12
 _COARSEST_CELLS = 400
+_LEVEL = 6
+_MEAN_STEPS, _SUM_STEPS = 500, 5000
 
 IntArray = npt.NDArray[np.int64]
 
@@ -64,7 +66,8 @@ class HexColumn:
         How a coarser level is made: ``mean`` averages by ``weight``; ``sum`` adds up and is shown per finest
         cell, so that one legend fits every level; ``class`` takes the class with most ``weight``.
     step : float or None
-        Rounding step. None: the smallest power of ten that keeps at least 2,000 steps over the range.
+        Rounding step. None: the largest power of ten that keeps at least 500 steps over the range (5,000 of a
+        sum): finer than a colour or a tooltip shows.
     """
 
     name: str
@@ -91,7 +94,7 @@ class _Stream:
         return planes
 
     def blob(self) -> str:
-        return base64.b64encode(gzip.compress(b"".join(self.parts), 9, mtime=0)).decode("ascii")
+        return base64.b64encode(gzip.compress(b"".join(self.parts), _LEVEL, mtime=0)).decode("ascii")
 
 
 def central_meridian(lon: npt.NDArray[np.float64]) -> float:
@@ -332,7 +335,8 @@ def _scale(column: HexColumn) -> tuple[float, float]:
     span = high - low
     step = column.step
     if step is None:
-        step = 10.0 ** np.floor(np.log10(span / 2000)) if span > 0 else 1.0
+        steps = _SUM_STEPS if column.kind == "sum" else _MEAN_STEPS
+        step = 10.0 ** np.floor(np.log10(span / steps)) if span > 0 else 1.0
     if span / step > NO_DATA - 2:
         step = span / (NO_DATA - 2)
     return float(step), float(np.floor(low / step) * step)
@@ -367,7 +371,7 @@ def _add_column(
 def _packed_size(codes: IntArray) -> int:
     stream = _Stream()
     stream.add_unsigned(codes)
-    return len(gzip.compress(b"".join(stream.parts), 6, mtime=0))
+    return len(gzip.compress(b"".join(stream.parts), 1, mtime=0))
 
 
 def average(

@@ -1,0 +1,90 @@
+/** Starts the page: map, sortable tables, contents bar, printing. */
+
+import { MapApp } from "./mapapp.js";
+
+const PAPER_WIDTH = 690;
+const PAPER_HEIGHT = 560;
+
+/** A sort button in every column head; numbers by their data-v, text by the reader's alphabet. */
+function makeSortable(table) {
+  const heads = [...table.tHead.rows[0].cells];
+  heads.forEach((head, column) => {
+    const button = head.querySelector("button");
+    button?.addEventListener("click", () => {
+      const ascending = head.getAttribute("aria-sort") !== "ascending";
+      heads.forEach((other) => other.removeAttribute("aria-sort"));
+      head.setAttribute("aria-sort", ascending ? "ascending" : "descending");
+      const key = (row) => {
+        const cell = row.cells[column];
+        return cell.dataset.v === undefined ? cell.textContent.trim() : Number(cell.dataset.v);
+      };
+      const compare = (a, b) => {
+        const [x, y] = [key(a), key(b)];
+        /* missing values stay at the end whichever way the column is sorted */
+        if (Number.isNaN(x) || Number.isNaN(y)) return Number.isNaN(x) - Number.isNaN(y);
+        const order = typeof x === "number" && typeof y === "number" ? x - y : String(x).localeCompare(String(y), "en", { numeric: true });
+        return ascending ? order : -order;
+      };
+      const body = table.tBodies[0];
+      body.append(...[...body.rows].sort(compare));
+    });
+  });
+}
+
+/** Marks the section being read in the contents bar. */
+function followSections(nav) {
+  const links = [...nav.querySelectorAll("a")];
+  const targets = links.map((link) => document.querySelector(link.hash));
+  const mark = () => {
+    const line = window.innerHeight * 0.3;
+    let current = 0;
+    targets.forEach((target, k) => {
+      if (target && target.getBoundingClientRect().top <= line) current = k;
+    });
+    links.forEach((link, k) => {
+      if (k === current) link.setAttribute("aria-current", "true");
+      else link.removeAttribute("aria-current");
+    });
+  };
+  window.addEventListener("scroll", mark, { passive: true });
+  mark();
+}
+
+document.querySelectorAll("table.sortable").forEach(makeSortable);
+document.querySelectorAll("nav.contents").forEach(followSections);
+
+const root = document.querySelector("#map-app");
+if (root) {
+  const app = await MapApp.start(root, JSON.parse(document.querySelector("#map-data").textContent));
+  root.mapApp = app;
+  document.querySelectorAll("[data-show-type]").forEach((button) =>
+    button.addEventListener("click", () => {
+      app.showOnly(Number(button.dataset.showType));
+      document.querySelector("#map").scrollIntoView();
+    }),
+  );
+  document.querySelectorAll("[data-show-store]").forEach((button) =>
+    button.addEventListener("click", () => {
+      app.selectStore(button.dataset.showStore, { move: true });
+      document.querySelector("#map").scrollIntoView();
+    }),
+  );
+  window.addEventListener("beforeprint", () => {
+    document.documentElement.classList.add("is-printing");
+    app.ink = null;
+    app.repaint();
+    app.view.preparePrint(PAPER_WIDTH, PAPER_HEIGHT);
+  });
+  window.addEventListener("afterprint", () => {
+    document.documentElement.classList.remove("is-printing");
+    app.view.restore();
+    app.repaint();
+  });
+}
+/* details on paper are open: nothing can be clicked there */
+let opened = [];
+window.addEventListener("beforeprint", () => {
+  opened = [...document.querySelectorAll("details:not([open])")];
+  opened.forEach((details) => (details.open = true));
+});
+window.addEventListener("afterprint", () => opened.forEach((details) => (details.open = false)));

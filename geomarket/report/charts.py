@@ -1,0 +1,210 @@
+"""Charts as inline SVG, drawn by hand: two kilobytes each, sharp on paper, readable in the dark.
+
+Every chart has a title for screen readers; the page puts a table of the same figures beside it. Colours are
+classes of the page's style sheet, so that a chart follows the reader's light or dark setting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from markupsafe import Markup, escape
+
+__all__ = [
+    "IndexBar",
+    "frontier_chart",
+    "index_bars",
+    "interval_chart",
+    "nice_ticks",
+    "share_bar",
+]
+
+
+@dataclass(frozen=True)
+class IndexBar:
+    """One row of an index chart: 100 is the average. ``low`` and ``high`` are the interval, where known."""
+
+    label: str
+    index: float
+    low: float = float("nan")
+    high: float = float("nan")
+
+
+def nice_ticks(low: float, high: float, wanted: int = 5) -> list[float]:
+    """Return round tick positions that cover low to high.
+
+    Examples
+    --------
+    >>> nice_ticks(0, 97)
+    [0.0, 20.0, 40.0, 60.0, 80.0, 100.0]
+    """
+    span = max(high - low, 1e-12)
+    rough = span / max(wanted, 1)
+    power = 10.0 ** np.floor(np.log10(rough))
+    step = next(k * power for k in (1, 2, 2.5, 5, 10) if k * power >= rough * 0.999)
+    first, last = np.floor(low / step + 1e-9), np.ceil(high / step - 1e-9)
+    return [float(round(k * step, 12)) for k in np.arange(first, last + 1)]
+
+
+def index_bars(bars: Sequence[IndexBar], title: str, *, width: int = 340, top: float | None = None) -> Markup:
+    """Draw bars left and right of 100, label above each bar; longer than ``top`` ends in an arrow.
+
+    The length is proportional to index minus 100. An interval, where known, is a thin line.
+    """
+    reach = max([abs(bar.index - 100) for bar in bars if np.isfinite(bar.index)] + [20.0])
+    reach = min(reach, top - 100 if top else 150.0)
+    left_room = min(100.0, max([100 - bar.index for bar in bars if np.isfinite(bar.index)] + [20.0]))
+    scale = width / (left_room + reach)
+    zero = left_room * scale
+    row = 36
+    height = row * len(bars) + 4
+    parts = []
+    for k, bar in enumerate(bars):
+        y = k * row
+        parts.append(_text(0, y + 13, bar.label, "chart-label"))
+        if not np.isfinite(bar.index):
+            parts.append(_text(width, y + 13, "no data", "chart-value", "end"))
+            continue
+        parts.append(_text(width, y + 13, f"{bar.index:.0f}", "chart-value", "end"))
+        end = float(np.clip(zero + (bar.index - 100) * scale, 0, width))
+        start, length = min(zero, end), abs(end - zero)
+        parts.append(f'<rect class="track" x="0" y="{y + 19}" width="{width}" height="9" rx="1"/>')
+        css = "up" if bar.index > 100 else "down"
+        box = f'x="{start:.1f}" y="{y + 19}" width="{max(length, 0.8):.1f}" height="9"'
+        parts.append(f'<rect class="{css}" {box}/>')
+        parts.append(f'<path class="axis" d="M{zero:.1f},{y + 16.5}v14"/>')
+        if zero + (bar.index - 100) * scale > width:
+            parts.append(f'<path class="up" d="M{width - 5},{y + 16}l5,7.5l-5,7.5z"/>')
+        if np.isfinite(bar.low) and np.isfinite(bar.high):
+            a, b = (float(np.clip(zero + (v - 100) * scale, 0, width)) for v in (bar.low, bar.high))
+            parts.append(
+                f'<path class="whisker" d="M{a:.1f},{y + 23.5}H{b:.1f}M{a:.1f},{y + 20.5}v6M{b:.1f},{y + 20.5}v6"/>'
+            )
+    return _svg(width, height, title, parts)
+
+
+def share_bar(
+    shares: Iterable[tuple[str, float, str]], title: str, *, width: int = 160, height: int = 12
+) -> Markup:
+    """Draw a bar split by shares; each is (label, share, colour)."""
+    parts, x = [], 0.0
+    for label, share, colour in shares:
+        wide = share * width
+        parts.append(
+            f'<rect x="{x:.2f}" y="0" width="{wide:.2f}" height="{height}" fill="{escape(colour)}">'
+            f"<title>{escape(label)} {share:.0%}</title></rect>"
+        )
+        x += wide
+    return _svg(width, height, title, parts, css="chart chart-share")
+
+
+def interval_chart(
+    value: float, low: float, high: float, title: str, write: Callable[[float], str], *, width: int = 360
+) -> Markup:
+    """Draw one figure with its interval against zero."""
+    ticks = nice_ticks(min(low, 0.0), max(high, 0.0), 4)
+    place = _scale(ticks[0], ticks[-1], 14, width - 14)
+    parts = [f'<path class="grid" d="M{place(t):.1f},26V58"/>' for t in ticks]
+    parts += [_text(place(t), 74, write(t), "chart-tick", "middle") for t in ticks]
+    parts.append(f'<path class="axis" d="M{place(0):.1f},18V58"/>')
+    parts.append(
+        f'<rect class="band" x="{place(low):.1f}" y="34" width="{place(high) - place(low):.1f}" height="16" rx="8"/>'
+    )
+    parts.append(f'<circle class="dot" cx="{place(value):.1f}" cy="42" r="6"/>')
+    return _svg(width, 80, title, parts)
+
+
+def frontier_chart(
+    labels: Sequence[str],
+    series: dict[str, Sequence[float]],
+    low: Sequence[float],
+    high: Sequence[float],
+    chosen: int,
+    title: str,
+    write: Callable[[float], str],
+    *,
+    width: int = 720,
+    height: int = 340,
+) -> Markup:
+    """Draw gain against the number of store clusters.
+
+    Parameters
+    ----------
+    labels : sequence of str
+        One per number of clusters, placed at equal distances.
+    series : dict
+        Name -> values, in the order drawn: "in sample", "held out", "net". The band belongs to the last.
+    chosen : int
+        Position of the recommended number.
+    low, high : sequence of float
+        The band.
+    title : str
+        For screen readers.
+    write : callable
+        Writes a value on the axis.
+    width, height : int
+        Pixels.
+    """
+    left, right, above, below = 64, 14, 18, 46
+    known = [v for values in (*series.values(), low, high) for v in values if np.isfinite(v)]
+    ticks = nice_ticks(min([*known, 0.0]), max([*known, 1.0]), 5)
+    x = _scale(0, max(len(labels) - 1, 1), left + 12, width - right - 18)
+    y = _scale(ticks[0], ticks[-1], height - below, above)
+    parts = [f'<path class="grid" d="M{left},{y(t):.1f}H{width - right}"/>' for t in ticks]
+    parts += [_text(left - 8, y(t) + 4, write(t), "chart-tick", "end") for t in ticks]
+    parts.append(f'<path class="axis" d="M{left},{y(0):.1f}H{width - right}"/>')
+    parts.append(f'<path class="chosen-line" d="M{x(chosen):.1f},{above}V{height - below}"/>')
+    finite = [k for k in range(len(labels)) if np.isfinite(low[k]) and np.isfinite(high[k])]
+    if finite:
+        edge = [f"{x(k):.1f},{y(high[k]):.1f}" for k in finite] + [
+            f"{x(k):.1f},{y(low[k]):.1f}" for k in reversed(finite)
+        ]
+        parts.append(f'<path class="band" d="M{"L".join(edge)}Z"/>')
+    for number, (name, values) in enumerate(series.items()):
+        points = [f"{x(k):.1f},{y(v):.1f}" for k, v in enumerate(values) if np.isfinite(v)]
+        parts.append(
+            f'<path class="line line-{number}" d="M{"L".join(points)}"><title>{escape(name)}</title></path>'
+        )
+    net = list(series.values())[-1]
+    for k, value in enumerate(net):
+        if np.isfinite(value):
+            css, radius = ("dot", 6) if k == chosen else ("point", 3)
+            parts.append(f'<circle class="{css}" cx="{x(k):.1f}" cy="{y(value):.1f}" r="{radius}"/>')
+    every = _label_step(labels, width - left - right)
+    for k, label in enumerate(labels):
+        last = k == len(labels) - 1
+        crowded = not last and k > len(labels) - 1 - every and k != chosen
+        if (k % every == 0 or last or k == chosen) and not (every > 1 and crowded):
+            anchor = "end" if last and len(label) > 3 else "start" if k == 0 and len(label) > 3 else "middle"
+            at = x(k) + (12 if anchor == "end" else -12 if anchor == "start" else 0)
+            parts.append(
+                _text(
+                    at, height - below + 20, label, "chart-tick" + (" chosen" if k == chosen else ""), anchor
+                )
+            )
+    return _svg(width, height, title, parts)
+
+
+def _label_step(labels: Sequence[str], room: float) -> int:
+    widest = max((len(label) for label in labels[1:-1]), default=1) * 7.2 + 10
+    return max(1, int(np.ceil(widest * len(labels) / room)))
+
+
+def _scale(low: float, high: float, start: float, end: float) -> Callable[[float], float]:
+    span = high - low or 1.0
+    return lambda value: start + (value - low) / span * (end - start)
+
+
+def _text(x: float, y: float, text: str, css: str, anchor: str = "start") -> str:
+    place = "" if anchor == "start" else f' text-anchor="{anchor}"'
+    return f'<text class="{css}" x="{x:.1f}" y="{y:.1f}"{place}>{escape(text)}</text>'
+
+
+def _svg(width: float, height: float, title: str, parts: Iterable[str], css: str = "chart") -> Markup:
+    body = "".join(parts)
+    return Markup(
+        f'<svg class="{css}" role="img" viewBox="0 0 {width:g} {height:g}" width="{width:g}" height="{height:g}">'
+        f"<title>{escape(title)}</title>{body}</svg>"
+    )

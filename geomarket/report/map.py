@@ -1,0 +1,420 @@
+"""What the report's map shows: columns, legends, stores, competitors, boundaries, catchments."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import shapely
+
+from geomarket.hexmap import (
+    WORLD,
+    HexColumn,
+    central_meridian,
+    class_colours,
+    class_view,
+    encode_hexes,
+    encode_lines,
+    encode_members,
+    format_for,
+    number_view,
+    project,
+    shades,
+)
+
+__all__ = ["NeighbourhoodKey", "build_map", "neighbourhood_key", "trade_by_type"]
+
+CATCHMENT_BANDS = (50, 70, 90)
+_MAX_CHAINS = 5
+_MAX_NAMES = 1500
+_BOUNDARY_STEPS = 4000
+_NO_TYPE = "no residents or no data"
+_CLASS_NOTE = (
+    "Click an entry to hide or show it. Zoomed out, a hexagon takes the type most of its residents live in."
+)
+
+
+@dataclass(frozen=True)
+class NeighbourhoodKey:
+    """Codes, names and colours of the neighbourhood types, in one fixed order for map, charts and tables."""
+
+    codes: tuple[str, ...]
+    names: tuple[str, ...]
+    colours: tuple[str, ...]
+    group_codes: tuple[str, ...]
+    group_names: tuple[str, ...]
+    group_colours: tuple[str, ...]
+
+    def label(self, code: str) -> str:
+        """Return "B · Families in houses"."""
+        return f"{code} · {dict(zip(self.codes, self.names)).get(code, code)}"
+
+    def colour(self, code: str) -> str:
+        """Return the colour of a supergroup or group."""
+        known = dict(zip(self.codes, self.colours)) | dict(zip(self.group_codes, self.group_colours))
+        return known.get(code, "#8c8c8c")
+
+
+def neighbourhood_key(neighbourhoods: Any) -> NeighbourhoodKey:
+    """Return the key of a classification: supergroups in their own colours, groups in shades of them."""
+    table, types = neighbourhoods.table, neighbourhoods.types
+    named = types.set_index("code")["name"].to_dict()
+    codes = sorted(table["supergroup"].dropna().unique())
+    colours = class_colours(len(codes))
+    groups = sorted(set(table["neighbourhood"].dropna()) - set(codes))
+    parent = table.dropna(subset=["neighbourhood"]).groupby("neighbourhood")["supergroup"].first().to_dict()
+    shade: dict[str, str] = {}
+    for code, colour in zip(codes, colours):
+        children = [group for group in groups if parent[group] == code]
+        shade |= dict(zip(children, shades(colour, len(children))))
+    return NeighbourhoodKey(
+        codes=tuple(codes),
+        names=tuple(str(named.get(code, code)) for code in codes),
+        colours=tuple(colours),
+        group_codes=tuple(groups),
+        group_names=tuple(str(named.get(group, group)) for group in groups),
+        group_colours=tuple(shade[group] for group in groups),
+    )
+
+
+def build_map(plan: Any, key: NeighbourhoodKey) -> dict[str, Any]:
+    """Return everything the map's script needs, JSON-able, from a finished plan."""
+    cells = _cells(plan)
+    columns, views = _views(plan, cells, key)
+    meridian = central_meridian(cells["lon"].to_numpy(dtype=float))
+    population = cells["population"].to_numpy(dtype=float) if "population" in cells else None
+    packed = encode_hexes(
+        cells["cell"].to_numpy(dtype=np.int64), columns, weight=population, meridian=meridian
+    )
+    stores = _stores(plan, key, meridian)
+    bounds = _bounds(cells, stores, meridian)
+    lines, names = _boundaries(plan.market.boundaries, bounds, meridian)
+    chains, competitors = _competitors(plan.market.competitors, meridian)
+    return {
+        "hexes": packed,
+        "bounds": [round(edge, 8) for edge in bounds],
+        "views": views,
+        "tooltip": _tooltip(views, key),
+        "noClass": _NO_TYPE,
+        "types": [{"label": key.label(code), "colour": key.colour(code)} for code in key.codes],
+        "stores": stores,
+        "ownName": "Own",
+        "chains": chains,
+        "competitors": competitors,
+        "lines": lines,
+        "names": names,
+        "catchments": _catchments(plan.catchments, cells["cell"].to_numpy(dtype=np.int64), stores),
+    }
+
+
+def _cells(plan: Any) -> pd.DataFrame:
+    """One row per cell with every column the map may show."""
+    cells = plan.hexes.table
+    types = plan.neighbourhoods.table.drop(columns=["population", "lon", "lat"], errors="ignore")
+    cells = cells.merge(types, on="cell", how="left", validate="one_to_one")
+    for stage, columns in (
+        (plan.catchments, ["own_share", "market", "whitespace"]),
+        (plan.customers, ["penetration"]),
+    ):
+        if stage is not None:
+            found = [column for column in columns if column in stage.cells]
+            cells = cells.merge(stage.cells[["cell", *found]], on="cell", how="left", validate="one_to_one")
+    return cells.sort_values("cell", ignore_index=True)
+
+
+def _views(
+    plan: Any, cells: pd.DataFrame, key: NeighbourhoodKey
+) -> tuple[list[HexColumn], list[dict[str, Any]]]:
+    columns: list[HexColumn] = []
+    views: list[dict[str, Any]] = []
+
+    def add_classes(
+        column: str, label: str, codes: Sequence[str], names: Sequence[str], colours: Any
+    ) -> None:
+        position = {code: k for k, code in enumerate(codes)}
+        values = cells[column].map(position).fillna(-1).to_numpy(dtype=np.int64)
+        columns.append(HexColumn(column, values, "class"))
+        views.append(
+            class_view(
+                column,
+                label,
+                [f"{code} · {name}" for code, name in zip(codes, names)],
+                colours,
+                missing=int((values < 0).sum()),
+                missing_label=_NO_TYPE,
+                group="Neighbourhoods",
+                note=_CLASS_NOTE,
+            )
+        )
+
+    def add_number(
+        column: str, label: str, kind: str, unit: str, group: str, note: str = "", missing: str = "no data"
+    ) -> None:
+        values = cells[column].to_numpy(dtype=float, na_value=np.nan)
+        if not np.isfinite(values).any():
+            return
+        written = format_for(kind, unit, values, plan.market.currency)
+        counted = kind == "count"
+        columns.append(HexColumn(column, values, "sum" if counted else "mean"))
+        views.append(
+            number_view(
+                column,
+                label,
+                values,
+                written,
+                unit=""
+                if written["style"] == "percent"
+                else f"{written['unit']} a hexagon"
+                if counted
+                else "",
+                per_hexagon=counted,
+                missing_label=missing,
+                group=group,
+                note=note,
+            )
+        )
+
+    add_classes("supergroup", "Neighbourhood types", key.codes, key.names, key.colours)
+    if key.group_codes:
+        add_classes(
+            "neighbourhood", "Neighbourhood groups", key.group_codes, key.group_names, key.group_colours
+        )
+    if "uncertainty" in cells:
+        add_number(
+            "uncertainty",
+            "Uncertainty of the type",
+            "mean",
+            "",
+            "Neighbourhoods",
+            "0: clearly its own type; 1: as near to the next type.",
+        )
+    if "own_share" in cells:
+        add_number(
+            "own_share", "Own share of trade", "rate", "share", "Trade", "Expected by the catchment model."
+        )
+        add_number("market", "Market size a year", "count", "money", "Trade")
+        note = "Trade that goes to others, a year, by the catchment model."
+        add_number("whitespace", "Whitespace a year", "count", "money", "Trade", note)
+    if "penetration" in cells:
+        k = plan.settings.privacy.k
+        add_number(
+            "penetration",
+            "Customers per resident",
+            "rate",
+            "share",
+            "Trade",
+            f"Hexagons with 1 to {k - 1} customers are not shown.",
+            "no residents, or too few customers to show",
+        )
+    for variable in plan.hexes.variables:
+        if variable.name in cells and variable.name not in {"cell", "lon", "lat"}:
+            add_number(
+                variable.name, _headline(variable.label), variable.kind, variable.unit, "Who lives there"
+            )
+    if "population" in cells and not any(view["key"] == "population" for view in views):
+        add_number("population", "Population", "count", "people", "Who lives there")
+    return columns, views
+
+
+def _headline(label: str) -> str:
+    return label[:1].upper() + label[1:]
+
+
+def _tooltip(views: list[dict[str, Any]], key: NeighbourhoodKey) -> list[dict[str, Any]]:
+    """The lines every hexagon's tooltip has: type, group, population."""
+    lines = []
+    for wanted in ("supergroup", "neighbourhood", "population"):
+        for view in views:
+            if view["key"] == wanted:
+                short = {"supergroup": "Type", "neighbourhood": "Group"}.get(wanted, view["label"])
+                line = {"column": wanted, "label": short, "kind": view["kind"]}
+                if view["kind"] == "class":
+                    line["classes"] = view["names"]
+                else:
+                    # "People 2,325" needs no second "people"
+                    line |= {"format": {**view["format"], "unit": ""}, "perHexagon": view["perHexagon"]}
+                lines.append(line)
+    return lines
+
+
+def _world(lon: Any, lat: Any, meridian: float) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    x, y = project(lon, lat, meridian)
+    return (x / WORLD).round(8), (y / WORLD).round(8)
+
+
+def _stores(plan: Any, key: NeighbourhoodKey, meridian: float) -> list[dict[str, Any]]:
+    clusters = plan.store_clusters.table.set_index("store_id")
+    known = plan.stores.set_index("store_id") if plan.stores is not None else pd.DataFrame()
+    changes = _changes_by_store(plan)
+    shares = _profile_shares(plan, key)
+    stores = plan.market.stores.dropna(subset=["lon", "lat"]).sort_values("store_id")
+    x, y = _world(stores["lon"], stores["lat"], meridian)
+    result = []
+    for store, px, py in zip(stores.to_dict("records"), x, y):
+        store_id = str(store["store_id"])
+        cluster = str(clusters["store_cluster"].get(store_id, ""))
+        name = str(clusters["name"].get(store_id, ""))
+        result.append(
+            {
+                "id": store_id,
+                "name": str(store["name"]),
+                "x": float(px),
+                "y": float(py),
+                "text": cluster.removeprefix("C")[:3],
+                "clusterName": f"{cluster} · {name}" if cluster else "in no store cluster",
+                "facts": _facts(store, known, changes.get(store_id, {}), plan.market.currency),
+                "shares": shares.get(store_id, []),
+                "href": f"#cluster-{cluster}" if cluster else "",
+            }
+        )
+    return result
+
+
+def _facts(
+    store: dict[str, Any], known: pd.DataFrame, changes: dict[str, int], currency: str
+) -> list[list[str]]:
+    facts = []
+    if isinstance(store.get("format"), str):
+        facts.append(["Format", str(store["format"])])
+    if pd.notna(store.get("size_m2")):
+        facts.append(["Sales area", f"{store['size_m2']:,.0f} m²"])
+    if "revenue" in known and pd.notna(known["revenue"].get(str(store["store_id"]))):
+        facts.append(["Revenue a year", f"{currency}{known['revenue'][str(store['store_id'])]:,.0f}"])
+    for action, label in (("list", "To list"), ("delist", "To delist")):
+        if action in changes:
+            facts.append([label, f"{changes[action]:,} products"])
+    return facts
+
+
+def _changes_by_store(plan: Any) -> dict[str, dict[str, int]]:
+    changes = plan.ranges.changes
+    counted = changes[changes["action"] != "keep"].groupby(["store_id", "action"]).size()
+    result: dict[str, dict[str, int]] = {}
+    for (store, action), count in counted.items():
+        result.setdefault(str(store), {})[str(action)] = int(count)
+    return result
+
+
+def trade_by_type(plan: Any) -> pd.DataFrame:
+    """Return each store's trade by supergroup: store_id, supergroup, share, demand (no rows without catchments)."""
+    columns = ["store_id", "supergroup", "share", "demand"]
+    if plan.catchments is None:
+        return pd.DataFrame(columns=columns)
+    profile = plan.catchments.profile
+    types = plan.neighbourhoods.table[["neighbourhood", "supergroup"]].dropna().drop_duplicates()
+    to_type = dict(zip(types["neighbourhood"], types["supergroup"]))
+    named = profile["neighbourhood"].map(lambda code: to_type.get(code, code))
+    return (
+        profile.assign(supergroup=named)
+        .groupby(["store_id", "supergroup"], as_index=False)[["share", "demand"]]
+        .sum()
+    )
+
+
+def _profile_shares(plan: Any, key: NeighbourhoodKey) -> dict[str, list[list[float]]]:
+    """Store -> [[position of the supergroup, share of the catchment's trade], …]."""
+    position = {code: k for k, code in enumerate(key.codes)}
+    result: dict[str, list[list[float]]] = {}
+    for row in trade_by_type(plan).to_dict("records"):
+        if row["supergroup"] in position and row["share"] > 0:
+            entry = [position[row["supergroup"]], round(float(row["share"]), 4)]
+            result.setdefault(str(row["store_id"]), []).append(entry)
+    return result
+
+
+def _bounds(cells: pd.DataFrame, stores: list[dict[str, Any]], meridian: float) -> list[float]:
+    """West, north, east, south of hexagons and own stores in world units."""
+    x, y = _world(cells["lon"], cells["lat"], meridian)
+    xs = np.concatenate([x, [store["x"] for store in stores]])
+    ys = np.concatenate([y, [store["y"] for store in stores]])
+    return [float(xs.min()), float(ys.min()), float(xs.max()), float(ys.max())]
+
+
+def _boundaries(
+    boundaries: Any, bounds: list[float], meridian: float
+) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
+    """Boundary lines, each drawn once, simplified to what a screen can show; and place names."""
+    if boundaries is None or boundaries.empty:
+        return None, []
+    frame = boundaries.to_crs(4326) if boundaries.crs is not None else boundaries
+    shapes = shapely.transform(
+        shapely.force_2d(frame.geometry.to_numpy()),
+        lambda xy: np.column_stack([np.mod(xy[:, 0] - meridian + 180.0, 360.0) - 180.0 + meridian, xy[:, 1]]),
+    )
+    west, east = (edge * 360.0 - 180.0 for edge in (bounds[0], bounds[2]))
+    north, south = (
+        float(np.degrees(np.arctan(np.sinh((0.5 - y) * 2 * np.pi)))) for y in (bounds[1], bounds[3])
+    )
+    margin = 0.3 * max(east - west, north - south, 0.02)
+    window = (west - margin, south - margin, east + margin, north + margin)
+    outlines = np.where(np.isin(shapely.get_dimensions(shapes), [2]), shapely.boundary(shapes), shapes)
+    drawn = shapely.line_merge(shapely.union_all(shapely.clip_by_rect(outlines, *window)))
+    drawn = shapely.simplify(drawn, margin / 0.3 / _BOUNDARY_STEPS)
+    lines = [
+        shapely.get_coordinates(part) for part in shapely.get_parts(drawn) if part.geom_type == "LineString"
+    ]
+    lines = sorted((line for line in lines if len(line) > 1), key=lambda line: line.tolist())
+    return encode_lines(lines, meridian) if lines else None, _names(frame, shapes, window, meridian)
+
+
+def _names(frame: Any, shapes: Any, window: tuple[float, ...], meridian: float) -> list[dict[str, Any]]:
+    if "name" not in frame:
+        return []
+    inside = shapely.intersects(shapes, shapely.box(*window)) & frame["name"].notna().to_numpy()
+    spots = shapely.point_on_surface(shapes[inside])
+    edges = shapely.bounds(shapes[inside])
+    x, y = _world(shapely.get_x(spots), shapely.get_y(spots), meridian)
+    rows: list[dict[str, Any]] = [
+        {"name": str(name), "x": float(px), "y": float(py), "width": round(float(width) / 360.0, 8)}
+        for name, px, py, width in zip(frame["name"][inside], x, y, edges[:, 2] - edges[:, 0])
+    ]
+    return sorted(rows, key=lambda row: (-row["width"], row["name"]))[:_MAX_NAMES]
+
+
+def _competitors(
+    competitors: pd.DataFrame | None, meridian: float
+) -> tuple[list[str], dict[str, Any] | None]:
+    """Competitors by chain; chains beyond the largest few are drawn alike."""
+    if competitors is None:
+        return [], None
+    placed = competitors.dropna(subset=["lon", "lat"]).sort_values("store_id")
+    if placed.empty:
+        return [], None
+    chain = placed["chain"].fillna("no chain").astype("str")
+    sizes = chain.value_counts()
+    ranked = sorted(sizes.index, key=lambda name: (-sizes[name], name))
+    largest = ranked[:_MAX_CHAINS]
+    labels = [*largest, "other competitors"] if len(ranked) > len(largest) else largest
+    position = {name: k for k, name in enumerate(largest)}
+    x, y = _world(placed["lon"], placed["lat"], meridian)
+    return labels, {
+        "x": x.tolist(),
+        "y": y.tolist(),
+        "chain": [position.get(name, len(largest)) for name in chain],
+        "name": placed["name"].astype("str").tolist(),
+    }
+
+
+def _catchments(
+    catchments: Any, cells: npt.NDArray[np.int64], stores: Iterable[dict[str, Any]]
+) -> dict[str, Any] | None:
+    """Which cells each store's catchment bands hold, as positions in the sorted cells."""
+    if catchments is None or catchments.areas.empty:
+        return None
+    areas = catchments.areas
+    place = np.searchsorted(cells, areas["cell"].to_numpy(dtype=np.int64)).clip(max=len(cells) - 1)
+    here = cells[place] == areas["cell"].to_numpy(dtype=np.int64)
+    band = np.rint(areas["band"].to_numpy(dtype=float) * (100 if areas["band"].max() <= 1 else 1)).astype(int)
+    known = areas.assign(place=place, band=band)[here]
+    ids = [store["id"] for store in stores]
+    members = known.groupby(["store_id", "band"])["place"].apply(np.array).to_dict()
+    groups = [members.get((store, b), np.array([], dtype=np.int64)) for store in ids for b in CATCHMENT_BANDS]
+    return {
+        "stores": ids,
+        "bands": [b / 100 for b in CATCHMENT_BANDS],
+        "members": encode_members(groups),
+    }

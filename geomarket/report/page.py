@@ -1,0 +1,130 @@
+"""The report: one HTML file that opens from disk and asks for nothing."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from geomarket.hexmap import as_script_json, asset_text, bundle
+from geomarket.report import sections
+from geomarket.report.map import build_map, neighbourhood_key
+
+__all__ = ["render_report", "write_report"]
+
+_SCRIPTS = ("mapview.js", "maplayers.js", "mapapp.js", "page.js")
+_ASSETS = "geomarket.report.assets"
+
+
+def write_report(plan: Any, path: str | os.PathLike[str]) -> Path:
+    """Write the report of a plan as one self-contained HTML file.
+
+    Parameters
+    ----------
+    plan : Plan
+        A finished plan; stages that were skipped are None and their reason is told.
+    path : path-like
+        File to write; replaced only when the new one is complete.
+
+    Returns
+    -------
+    Path
+        ``path``. The same plan gives the same bytes.
+    """
+    path = Path(path)
+    page = render_report(plan)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        temporary.write_text(page, encoding="utf-8", newline="\n")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def render_report(plan: Any) -> str:
+    """Return the report's HTML.
+
+    Every text of the user is escaped by the template or, in the map, set as text by the script. The
+    content-security policy lets the page's own script and style run and nothing else.
+    """
+    key = neighbourhood_key(plan.neighbourhoods)
+    script = Markup(bundle([asset_text("hexpainter.js"), *(asset_text(name, _ASSETS) for name in _SCRIPTS)]))
+    style = Markup(asset_text("report.css", _ASSETS))
+    title = plan.settings.report.title or plan.market.name
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            title=title,
+            plan=plan,
+            market=plan.market,
+            policy=content_security_policy(script, style),
+            script=script,
+            style=style,
+            map_data=Markup(as_script_json(build_map(plan, key))),
+            verdict=sections.verdict_section(plan),
+            tiles=sections.kpi_tiles(plan),
+            neighbourhoods=sections.neighbourhood_cards(plan, key),
+            clusters=sections.cluster_sections(plan, key),
+            frontier=sections.frontier_section(plan),
+            monday=sections.monday_section(plan),
+            quality=sections.quality_section(plan),
+            trust=sections.trust_section(plan),
+            k=plan.settings.privacy.k,
+            stages=[(_stage_name(stage), reason) for stage, reason in plan.skipped.items()],
+            settings=_flat(plan.manifest.get("settings", {})),
+            made=_flat({name: value for name, value in plan.manifest.items() if name != "settings"}),
+        )
+    )
+
+
+def content_security_policy(script: str, style: str) -> str:
+    """Return a policy that allows exactly this script and this style, and no request.
+
+    Examples
+    --------
+    >>> content_security_policy("", "")[:42]
+    "default-src 'none'; script-src 'sha256-47D"
+    """
+    return (
+        f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _hash(text: str) -> str:
+    digest = hashlib.sha256(text.encode("utf-8")).digest()
+    return "sha256-" + base64.b64encode(digest).decode("ascii")
+
+
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader("geomarket.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _stage_name(stage: str) -> str:
+    return stage.replace("_", " ").capitalize()
+
+
+def _flat(content: Any, prefix: str = "") -> list[tuple[str, str]]:
+    """Return nested settings as (dotted name, value) lines in a fixed order."""
+    if isinstance(content, dict):
+        lines = []
+        for name in sorted(content, key=str):
+            lines += _flat(content[name], f"{prefix}.{name}" if prefix else str(name))
+        return lines
+    if isinstance(content, (list, tuple)):
+        return [(prefix, ", ".join(str(value) for value in content))]
+    return [(prefix, "" if content is None else str(content))]

@@ -1,0 +1,332 @@
+"""The workbook: every line of the plan, formatted to be filtered, sorted and worked in."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xlsxwriter
+
+from geomarket.report.sheets import Field, Sheet, dictionary_sheet, plan_sheets, readme_lines
+
+__all__ = ["looks_like_formula", "write_workbook"]
+
+# a workbook stores when it was made; a fixed day keeps the bytes the same from run to run
+_CREATED = dt.datetime(2020, 1, 1)
+_MAX_ROWS = 1_048_575
+_MAX_TEXT = 32_767
+_HEAD_ROW = 0
+_INK, _ACCENT, _SOFT, _RULE, _MUTED = "#1B2422", "#0B6663", "#EFEDE6", "#DDDAD1", "#5A6561"
+_GAIN, _LOSS = "#0B7A75", "#B3541E"
+_WIDTHS = {
+    "id": 12,
+    "text": 24,
+    "wide": 70,
+    "count": 11,
+    "number": 11,
+    "money": 13,
+    "share": 11,
+    "index": 9,
+    "date": 12,
+    "flag": 9,
+    "action": 9,
+    "input": 16,
+}
+
+
+def looks_like_formula(text: str) -> bool:
+    """Whether a spreadsheet could take a text for a formula when it is edited or pasted.
+
+    Examples
+    --------
+    >>> looks_like_formula("=HYPERLINK(…)"), looks_like_formula(" +44"), looks_like_formula("Tea - green")
+    (True, True, False)
+    """
+    return text.lstrip().startswith(("=", "+", "-", "@")) or text.startswith(("\t", "\r", "\n"))
+
+
+def write_workbook(plan: Any, path: str | os.PathLike[str]) -> Path:
+    """Write the workbook of a plan.
+
+    Texts are stored as texts, never as formulas; one that looks like a formula also carries the mark Excel gives a
+    text typed after an apostrophe, so that editing it doesn't turn it into one.
+
+    Parameters
+    ----------
+    plan : Plan
+        A finished plan; a sheet whose stage was skipped says why.
+    path : path-like
+        The xlsx file to write; replaced only when the new one is complete.
+
+    Returns
+    -------
+    Path
+        ``path``. The same plan gives the same bytes.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        _write(plan, temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def _write(plan: Any, path: Path) -> None:
+    options = {
+        "constant_memory": True,
+        "strings_to_formulas": False,
+        "strings_to_urls": False,
+        "strings_to_numbers": False,
+        "nan_inf_to_errors": False,
+    }
+    with xlsxwriter.Workbook(str(path), options) as book:
+        book.set_properties({"title": str(plan.market.name), "author": "geomarket", "created": _CREATED})
+        book.set_calc_mode("auto")
+        styles = _Styles(book, plan.market.currency)
+        sheets = plan_sheets(plan)
+        sheets.append(dictionary_sheet(sheets))
+        _write_readme(book, styles, readme_lines(plan, sheets) + _cut_notes(sheets))
+        for sheet in sheets:
+            page = _write_sheet(book, styles, sheet)
+            if sheet.name == "Frontier" and len(sheet.frame):
+                _add_frontier_chart(book, page, sheet)
+
+
+def _cut_notes(sheets: list[Sheet]) -> list[tuple[str, str]]:
+    """Say which sheets hold fewer rows than the plan: Excel has a limit."""
+    return [
+        (
+            "item",
+            f"{sheet.name}: the first {_MAX_ROWS:,} of {len(sheet.frame):,} rows; all are in the tables folder.",
+        )
+        for sheet in sheets
+        if len(sheet.frame) > _MAX_ROWS
+    ]
+
+
+class _Styles:
+    """Cell formats, made once each."""
+
+    def __init__(self, book: Any, currency: str) -> None:
+        self._book = book
+        self._made: dict[tuple[str, bool], Any] = {}
+        sign = currency.replace('"', "")
+        base = {"font_name": "Arial", "font_size": 10, "font_color": _INK, "valign": "top"}
+        self._base = base
+        self._numbers = {
+            "count": "#,##0",
+            "number": "#,##0.00",
+            "money": f'"{sign}"#,##0.00;-"{sign}"#,##0.00',
+            "share": "0.0%",
+            "index": "0",
+            "date": "d mmm yyyy",
+        }
+        self.head = self.make(
+            bold=True, font_color="#FFFFFF", bg_color=_ACCENT, text_wrap=True, valign="vcenter"
+        )
+        self.input_head = self.make(
+            bold=True, font_color=_INK, bg_color="#F4D58D", text_wrap=True, valign="vcenter"
+        )
+        self.intro = self.make(font_color=_MUTED, italic=True)
+        self.readme = {
+            "title": self.make(font_size=18, bold=True),
+            "badge": self.make(bold=True, font_color="#8A5300", bg_color="#FDF1DC"),
+            "head": self.make(font_size=12, bold=True, font_color=_ACCENT),
+            "text": self.make(text_wrap=True),
+            "item": self.make(text_wrap=True, indent=1),
+        }
+        self.gain = book.add_format({"font_color": _GAIN, "bold": True})
+        self.loss = book.add_format({"font_color": _LOSS, "bold": True})
+
+    def make(self, **changes: Any) -> Any:
+        """Return a new format: the common look with changes."""
+        return self._book.add_format({**self._base, **changes})
+
+    def of(self, kind: str, quoted: bool = False) -> Any:
+        """Return the format of a kind of column; ``quoted`` marks text that looks like a formula."""
+        if (kind, quoted) not in self._made:
+            changes: dict[str, Any] = {"bottom": 1, "bottom_color": _RULE}
+            if kind in self._numbers:
+                changes["num_format"] = self._numbers[kind]
+            if kind == "wide":
+                changes["text_wrap"] = True
+            if kind == "input":
+                changes |= {"bg_color": "#FFF9E9", "locked": False}
+            if kind == "id":
+                changes["num_format"] = "@"
+            if quoted:
+                changes["quote_prefix"] = True
+            self._made[kind, quoted] = self.make(**changes)
+        return self._made[kind, quoted]
+
+
+def _write_readme(book: Any, styles: _Styles, lines: list[tuple[str, str]]) -> None:
+    page = book.add_worksheet("Read me")
+    page.hide_gridlines(2)
+    page.set_column(0, 0, 110)
+    row = 0
+    for style, text in lines:
+        if style == "head":
+            row += 1
+        if style == "title":
+            page.set_row(row, 30)
+        page.write_string(row, 0, text[:_MAX_TEXT], styles.readme[style])
+        row += 1
+    page.set_first_sheet()
+    page.activate()
+
+
+def _write_sheet(book: Any, styles: _Styles, sheet: Sheet) -> Any:
+    page = book.add_worksheet(sheet.name)
+    page.hide_gridlines(2)
+    fields = sheet.shown
+    if not fields:
+        page.set_column(0, 0, 100)
+        page.write_string(0, 0, sheet.intro[:_MAX_TEXT], styles.intro)
+        return page
+    frame = sheet.frame.head(_MAX_ROWS)
+    for k, field in enumerate(fields):
+        page.set_column(k, k, _WIDTHS[field.kind])
+    page.set_row(_HEAD_ROW, 32)
+    for k, field in enumerate(fields):
+        page.write_string(
+            _HEAD_ROW, k, field.head, styles.input_head if field.kind == "input" else styles.head
+        )
+    writers = [_writer(page, styles, field) for field in fields]
+    columns = [frame[field.column].tolist() for field in fields]
+    for row, values in enumerate(zip(*columns), start=_HEAD_ROW + 1):
+        for k, (write, value) in enumerate(zip(writers, values)):
+            write(row, k, value)
+    last = _HEAD_ROW + len(frame)
+    page.freeze_panes(_HEAD_ROW + 1, _frozen(fields))
+    page.autofilter(_HEAD_ROW, 0, max(last, _HEAD_ROW + 1), len(fields) - 1)
+    if len(frame):
+        _add_colours(page, styles, fields, last)
+        _add_choices(page, sheet, fields, last)
+    page.set_landscape()
+    page.set_paper(9)
+    page.fit_to_pages(1, 0)
+    page.repeat_rows(_HEAD_ROW)
+    return page
+
+
+def _frozen(fields: list[Field]) -> int:
+    """Columns that stay in sight: the leading ids, at most two."""
+    leading = next((k for k, field in enumerate(fields) if field.kind != "id"), len(fields))
+    return min(max(leading, 1), 2)
+
+
+def _writer(page: Any, styles: _Styles, field: Field) -> Callable[[int, int, Any], None]:
+    plain, quoted = styles.of(field.kind), styles.of(field.kind, quoted=True)
+
+    def write_text(row: int, column: int, value: Any) -> None:
+        if _missing(value):
+            page.write_blank(row, column, None, plain)
+            return
+        text = str(value)[:_MAX_TEXT]
+        page.write_string(row, column, text, quoted if looks_like_formula(text) else plain)
+
+    def write_number(row: int, column: int, value: Any) -> None:
+        if _missing(value) or not np.isfinite(float(value)):
+            page.write_blank(row, column, None, plain)
+        else:
+            page.write_number(row, column, float(value), plain)
+
+    def write_date(row: int, column: int, value: Any) -> None:
+        if _missing(value):
+            page.write_blank(row, column, None, plain)
+        else:
+            page.write_datetime(row, column, pd.Timestamp(value).to_pydatetime(), plain)
+
+    def write_flag(row: int, column: int, value: Any) -> None:
+        page.write_string(row, column, "yes" if not _missing(value) and bool(value) else "", plain)
+
+    if field.kind in {"count", "number", "money", "share", "index"}:
+        return write_number
+    return {"date": write_date, "flag": write_flag}.get(field.kind, write_text)
+
+
+def _missing(value: Any) -> bool:
+    return value is None or bool(pd.isna(value))
+
+
+def _add_colours(page: Any, styles: _Styles, fields: list[Field], last: int) -> None:
+    first = _HEAD_ROW + 1
+    for k, field in enumerate(fields):
+        if field.kind == "action":
+            for word, style in (("list", styles.gain), ("delist", styles.loss)):
+                rule = {"type": "cell", "criteria": "==", "value": f'"{word}"', "format": style}
+                page.conditional_format(first, k, last, k, rule)
+        elif field.kind == "index":
+            scale = {
+                "type": "3_color_scale",
+                "min_color": "#E8B48F",
+                "mid_color": "#FFFFFF",
+                "max_color": "#8CCBC5",
+                "mid_type": "num",
+                "mid_value": 100,
+            }
+            page.conditional_format(first, k, last, k, scale)
+        elif field.kind == "share":
+            bar = {
+                "type": "data_bar",
+                "bar_color": "#BFDEDB",
+                "bar_solid": True,
+                "min_type": "num",
+                "min_value": 0,
+            }
+            page.conditional_format(first, k, last, k, bar)
+
+
+def _add_choices(page: Any, sheet: Sheet, fields: list[Field], last: int) -> None:
+    place = {field.column: k for k, field in enumerate(fields)}
+    for column, words in sheet.choices:
+        if column in place:
+            page.data_validation(
+                _HEAD_ROW + 1,
+                place[column],
+                last,
+                place[column],
+                {
+                    "validate": "list",
+                    "source": list(words),
+                    "error_title": "Please choose",
+                    "error_message": f"One of: {', '.join(words)}; or leave it empty.",
+                },
+            )
+
+
+def _add_frontier_chart(book: Any, page: Any, sheet: Sheet) -> None:
+    """Draw gain against number of clusters as a chart of the workbook's own."""
+    place = {field.column: k for k, field in enumerate(sheet.shown)}
+    first, last = _HEAD_ROW + 1, _HEAD_ROW + len(sheet.frame)
+    chart = book.add_chart({"type": "line"})
+    looks = {
+        "gain_in_sample": {"color": "#9AA19E", "dash_type": "round_dot", "width": 1.75},
+        "gain_holdout": {"color": _INK, "width": 1.5},
+        "net": {"color": _ACCENT, "width": 2.75},
+    }
+    for column, line in looks.items():
+        if column in place:
+            chart.add_series(
+                {
+                    "name": ["Frontier", _HEAD_ROW, place[column]],
+                    "categories": ["Frontier", first, place["n_clusters"], last, place["n_clusters"]],
+                    "values": ["Frontier", first, place[column], last, place[column]],
+                    "line": line,
+                }
+            )
+    chart.set_title({"name": "Gain a year by number of store clusters", "overlay": False})
+    chart.set_x_axis({"name": "Store clusters"})
+    chart.set_y_axis({"major_gridlines": {"visible": True, "line": {"color": _RULE}}})
+    chart.set_legend({"position": "bottom"})
+    chart.set_size({"width": 760, "height": 380})
+    page.insert_chart(last + 2, 0, chart)

@@ -1,0 +1,183 @@
+"""The workbook: every line, no formulas from anybody's table, the same from run to run."""
+
+from __future__ import annotations
+
+import warnings
+import zipfile
+
+import openpyxl
+import pandas as pd
+import pytest
+import report_fixture
+
+from geomarket.report import write_workbook
+from geomarket.report.workbook import looks_like_formula
+
+SHEETS = [
+    "Read me",
+    "Store clusters",
+    "Range by cluster",
+    "Changes by store",
+    "Promotions",
+    "Neighbourhoods",
+    "Neighbourhood traits",
+    "Frontier",
+    "Data quality",
+    "Rows set aside",
+    "Data dictionary",
+]
+RISKY = ["=1+1", "+44 tea", "-20 % tea", "@home", "\t=1+1", '=HYPERLINK("x")', " =1"]
+
+
+def small_plan(**options):
+    sizes = {"radius_km": 3.0, "n_stores": 6, "n_clusters": 2, "skus_per_category": 4}
+    return report_fixture.make_plan(**{**sizes, **options})
+
+
+def load(path):
+    with warnings.catch_warnings():
+        # openpyxl does not read data bars and says so
+        warnings.simplefilter("ignore", UserWarning)
+        return openpyxl.load_workbook(path)
+
+
+@pytest.fixture(scope="module")
+def plan():
+    return small_plan()
+
+
+@pytest.fixture(scope="module")
+def path(plan, tmp_path_factory):
+    return write_workbook(plan, tmp_path_factory.mktemp("book") / "plan.xlsx")
+
+
+@pytest.fixture(scope="module")
+def book(path):
+    return load(path)
+
+
+def test_sheets_are_there_and_can_be_worked_in(book):
+    assert book.sheetnames == SHEETS
+    for sheet in book.worksheets[1:]:
+        assert sheet.freeze_panes is not None
+        assert sheet.freeze_panes.endswith("2")
+        assert sheet.auto_filter.ref is not None
+        widths = [sheet.column_dimensions[cell.column_letter].width for cell in sheet[1]]
+        assert min(widths) >= 9
+
+
+def test_figures_are_those_of_the_plan(plan, path):
+    def read(sheet: str) -> pd.DataFrame:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            return pd.read_excel(path, sheet_name=sheet, dtype={"SKU": str, "Store": str})
+
+    changes = plan.ranges.changes[plan.ranges.changes["action"] != "keep"]
+    found = read("Changes by store")
+    assert len(found) == len(changes)
+    assert found["Margin a week"].sum() == pytest.approx(changes["margin"].sum())
+    assert found["Action"].value_counts().to_dict() == changes["action"].value_counts().to_dict()
+    ranges = read("Range by cluster")
+    assert ranges["SKU"].tolist() == plan.ranges.table["sku"].tolist()
+    assert ranges["Units, low"].tolist() == pytest.approx(plan.ranges.table["low"].tolist())
+    clusters = read("Store clusters")
+    assert sorted(clusters["Store"]) == sorted(plan.market.stores["store_id"])
+    assert clusters["To list"].sum() == (changes["action"] == "list").sum()
+    shares = clusters.filter(like="From ")
+    assert shares.sum(axis=1).tolist() == pytest.approx([1.0] * len(clusters))
+    assert read("Promotions")["Net"].sum() == pytest.approx(plan.promotions.table["net"].sum())
+    frontier = read("Frontier")
+    assert frontier["Net"].tolist() == pytest.approx(plan.frontier.table["net"].tolist())
+    assert frontier["Advised"].eq("yes").sum() == 1
+
+
+def test_numbers_are_numbers_and_dates_are_dates(book):
+    head = {cell.value: cell.column for cell in book["Promotions"][1]}
+    first = book["Promotions"][2]
+    assert first[head["From"] - 1].is_date
+    assert first[head["Net"] - 1].data_type == "n"
+    assert "€" in first[head["Net"] - 1].number_format
+    assert first[head["Price cut"] - 1].number_format == "0.0%"
+
+
+def test_dictionary_explains_every_column(book):
+    rows = [[cell.value for cell in row] for row in book["Data dictionary"].iter_rows(min_row=2)]
+    explained = {(sheet, head) for sheet, head, _, _ in rows}
+    for sheet in book.worksheets[1:-1]:
+        assert {(sheet.title, cell.value) for cell in sheet[1]} <= explained
+    assert all(meaning for *_, meaning in rows)
+
+
+def test_read_me_says_simulated_verdict_and_skipped_stages(tmp_path):
+    plan = small_plan(promotions=False, customers=False)
+    book = load(write_workbook(plan, tmp_path / "plan.xlsx"))
+    text = "\n".join(str(row[0].value) for row in book["Read me"].iter_rows() if row[0].value)
+    assert "Simulated market" in text
+    assert plan.frontier.verdict.sentence in text
+    assert plan.skipped["promotions"] in text
+    assert plan.skipped["promotions"] in book["Promotions"]["A1"].value
+    assert "Penetration" not in {cell.value for cell in book["Neighbourhoods"][1]}
+
+
+def test_no_text_becomes_a_formula(tmp_path):
+    plan = small_plan()
+    names = plan.market.stores["name"].tolist()
+    plan.market.stores["name"] = [RISKY[k % len(RISKY)] for k in range(len(names))]
+    plan.ranges.table["name"] = [RISKY[k % len(RISKY)] for k in range(len(plan.ranges.table))]
+    plan.ranges.table["reason"] = "=cmd|' /C calc'!A0"
+    plan.market.notes = ("=1+1",)
+    path = write_workbook(plan, tmp_path / "plan.xlsx")
+    book = load(path)
+    seen = set()
+    for sheet in book.worksheets:
+        for row in sheet.iter_rows():
+            for cell in row:
+                assert cell.data_type != "f", (sheet.title, cell.coordinate)
+                if (
+                    isinstance(cell.value, str)
+                    and sheet.title != "Read me"
+                    and looks_like_formula(cell.value)
+                ):
+                    assert cell.quotePrefix, (sheet.title, cell.coordinate)
+                    seen.add(cell.value)
+    assert {name.strip() for name in RISKY} <= {value.strip() for value in seen}
+    with zipfile.ZipFile(path) as parts:
+        sheets = [name for name in parts.namelist() if name.startswith("xl/worksheets/sheet")]
+        assert sheets
+        assert not any(b"<f>" in parts.read(name) for name in sheets)
+
+
+def test_decisions_are_chosen_from_a_list(book):
+    rules = book["Range by cluster"].data_validations.dataValidation
+    assert {rule.formula1 for rule in rules} == {'"accept,reject,override"', '"list,delist"'}
+    last = book["Range by cluster"].max_row
+    assert all(str(rule.sqref).endswith(str(last)) for rule in rules)
+
+
+def test_frontier_has_a_chart_of_its_own(path):
+    with zipfile.ZipFile(path) as parts:
+        charts = [name for name in parts.namelist() if name.startswith("xl/charts/chart")]
+        assert len(charts) == 1
+        assert b"Frontier" in parts.read(charts[0])
+
+
+def test_same_plan_same_bytes(plan, path, tmp_path):
+    again = write_workbook(small_plan(), tmp_path / "plan.xlsx")
+    assert again.read_bytes() == path.read_bytes()
+    assert [p.name for p in tmp_path.iterdir()] == ["plan.xlsx"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"catchments": False}, {"n_stores": 1, "n_clusters": 1}, {"customers": False, "promotions": False}],
+)
+def test_optional_parts_may_be_missing(options, tmp_path):
+    book = load(write_workbook(small_plan(**options), tmp_path / "plan.xlsx"))
+    assert book.sheetnames == SHEETS
+
+
+def test_missing_figures_are_empty_not_zero(tmp_path):
+    plan = small_plan()
+    plan.ranges.table.loc[0, "margin"] = float("nan")
+    found = pd.read_excel(write_workbook(plan, tmp_path / "plan.xlsx"), sheet_name="Range by cluster")
+    assert found["Margin a week"].isna().tolist() == plan.ranges.table["margin"].isna().tolist()
