@@ -17,6 +17,7 @@ __all__ = ["TRANSFER", "Demand", "build_demand", "listing_table", "substitution_
 # Share of the buyers of an absent product who take a substitute, by category in the order of CATEGORIES.
 TRANSFER = np.array([0.40, 0.45, 0.55, 0.35, 0.50, 0.55, 0.45, 0.30])
 _UNITS_PER_PAIR = 5.0
+_MOST_CARD_MONEY = 0.30
 _PAIR_SPREAD = 0.20
 _LATENT_FACTORS = 4
 _LATENT_SPREAD = 0.20
@@ -33,6 +34,8 @@ class Demand:
     ----------
     rate : ndarray of shape (n_stores, n_skus)
         First-choice demand in units per week, before season and promotions.
+    sku_rate : ndarray of shape (n_skus,)
+        First-choice demand in a store of size 1 with no lift, in units per week.
     lift : ndarray of shape (n_stores, n_skus)
         Local lift contained in ``rate``.
     first, last : ndarray of int, shape (n_stores, n_skus)
@@ -44,6 +47,7 @@ class Demand:
     """
 
     rate: np.ndarray
+    sku_rate: np.ndarray
     lift: np.ndarray
     first: np.ndarray
     last: np.ndarray
@@ -51,18 +55,20 @@ class Demand:
     shelf_cm: np.ndarray
 
 
-def build_demand(settings: SimulationSettings, network: Network, skus: Range, level: float) -> Demand:
+def build_demand(settings: SimulationSettings, network: Network, skus: Range, card_money: float) -> Demand:
     """Return the demand truth and the listings.
 
     Parameters
     ----------
     settings, network, skus
         The parts built before.
-    level : float
-        Multiple of the usual trade, above 1 where many card customers need serving.
+    card_money : float
+        What card customers mean to spend in the whole window, €. Where it would be more than a good part of the
+        usual trade, all trade is raised in proportion.
     """
     lift = _lift(settings, network, skus)
-    rate = _UNITS_PER_PAIR * level * network.size[:, None] * skus.rate[None, :] * lift
+    sku_rate = _UNITS_PER_PAIR * skus.rate
+    rate = network.size[:, None] * sku_rate[None, :] * lift
     shelf = _shelves(settings, network, skus)
     width = skus.products["width_cm"].to_numpy()
     early = np.zeros(rate.shape, dtype=bool)
@@ -78,7 +84,11 @@ def build_demand(settings: SimulationSettings, network: Network, skus: Range, le
             for score, listed in ((seen, early), (seen_later, late)):
                 order = member[np.argsort(-score[member], kind="stable")]
                 listed[store, order] = np.cumsum(width[order]) <= shelf[store, code]
-    return Demand(rate, lift, *_listing_weeks(settings, early, late), shelf.round(0))
+    usual = settings.weeks * float(((rate * early) @ skus.products["price"].to_numpy()).sum())
+    level = max(1.0, card_money / (_MOST_CARD_MONEY * usual))
+    return Demand(
+        level * rate, level * sku_rate, lift, *_listing_weeks(settings, early, late), shelf.round(0)
+    )
 
 
 def _lift(settings: SimulationSettings, network: Network, skus: Range) -> np.ndarray:

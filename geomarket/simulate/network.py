@@ -12,7 +12,7 @@ from geomarket.simulate.geography import CENTRE_LAT, CENTRE_LON, STREETS, City, 
 from geomarket.simulate.settings import SimulationSettings
 from geomarket.simulate.types import SPEND_INDEX, TYPES
 
-__all__ = ["DISTANCE_EXPONENT", "FLOOR_KM", "SIZE_EXPONENT", "Network", "build_network"]
+__all__ = ["DISTANCE_EXPONENT", "FLOOR_KM", "PROMO_REGIONS", "SIZE_EXPONENT", "Network", "build_network"]
 
 SIZE_EXPONENT = 0.85
 DISTANCE_EXPONENT = -2.1
@@ -26,7 +26,7 @@ _FORMATS = (
     ("supermarket", 0.45, 1_250.0, 0.28, 0.0),
     ("hypermarket", 0.13, 4_300.0, 0.22, -0.7),
 )
-_PROMO_REGIONS = ("North", "East", "South", "West")
+PROMO_REGIONS = ("North", "East", "South", "West")
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,9 @@ def build_network(settings: SimulationSettings, city: City) -> Network:
     n_competitors = round(COMPETITORS_PER_STORE * settings.n_stores)
     own = _site(settings, "stores", city, settings.n_stores, ((OWN_CHAIN, 1.0),), "H")
     rivals = _site(settings, "competitors", city, n_competitors, _COMPETING_CHAINS, "R")
-    own["promo_region"] = np.array(_PROMO_REGIONS)[settings.stream("stores", 1).integers(0, 4, len(own))]
+    own["promo_region"] = np.array(PROMO_REGIONS)[
+        settings.stream("stores", 1).integers(0, len(PROMO_REGIONS), len(own))
+    ]
 
     cells = city.cells
     everyone = pd.concat([own, rivals], ignore_index=True)

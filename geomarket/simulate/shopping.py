@@ -81,7 +81,7 @@ def _store_baskets(
     money = np.bincount(visits.week * n_types + visits.type, visits.cents, weeks * n_types).reshape(
         weeks, n_types
     )
-    week, sold, price = trade.week[lines], trade.units[lines], trade.cents[lines]
+    week, sold, price = trade.week[lines], trade.units[lines], trade.cents[lines].astype(np.int64)
     takings = np.bincount(week, sold * price, weeks)
     wanted = np.divide(_SLACK * money.sum(axis=1), takings, out=np.zeros(weeks), where=takings > 0)
     carded = rng.binomial(sold, np.minimum(wanted, _MOST_CARD_SHARE)[week])

@@ -10,62 +10,45 @@ import pandas as pd
 import pyarrow as pa
 
 from geomarket.market.connection import connect
-from geomarket.simulate.people import Trips
-from geomarket.simulate.shopping import Baskets
-from geomarket.simulate.trade import Trade
+from geomarket.simulate.world import FIRST_DAY, World
 
-__all__ = ["load_tables"]
+__all__ = ["load_tables", "yearly_totals"]
 
 
-def load_tables(
-    trade: Trade,
-    baskets: Baskets,
-    trips: Trips,
-    ids: dict[str, np.ndarray],
-    periods: np.ndarray,
-) -> tuple[ir.Table, ir.Table]:
-    """Return (sales, baskets) in one new DuckDB database.
-
-    Parameters
-    ----------
-    trade, baskets, trips
-        What was sold, and the part of it on cards.
-    ids : dict
-        ``store``, ``sku``, ``customer``: identifiers by row number.
-    periods : ndarray of datetime64[D]
-        First day of each week.
-    """
+def load_tables(world: World) -> tuple[ir.Table, ir.Table]:
+    """Return (sales, baskets) in one new DuckDB database."""
     connection = connect()
-    _store(connection, "sales", _sales(trade, ids, periods))
-    _store(connection, "baskets", _lines(baskets, trips, ids, periods))
+    _store(connection, "sales", _sales(world))
+    _store(connection, "baskets", _lines(world))
     return connection.table("sales"), connection.table("baskets")
 
 
-def _sales(trade: Trade, ids: dict[str, np.ndarray], periods: np.ndarray) -> pa.Table:
+def _sales(world: World) -> pa.Table:
+    trade = world.trade
     return pa.table(
         {
-            "store_id": _named(ids["store"], trade.store),
-            "sku": _named(ids["sku"], trade.sku),
-            "period": pa.array(periods[trade.week].astype("datetime64[D]"), pa.date32()),
+            "store_id": _named(world.network.stores["store_id"], trade.store),
+            "sku": _named(world.skus.products["sku"], trade.sku),
+            "period": pa.array(world.periods[trade.week].astype("datetime64[D]"), pa.date32()),
             "units": trade.units.astype(np.int64),
-            "revenue": _money(trade.units * trade.cents),
+            "revenue": _money(trade.takings),
         }
     )
 
 
-def _lines(baskets: Baskets, trips: Trips, ids: dict[str, np.ndarray], periods: np.ndarray) -> pa.Table:
+def _lines(world: World) -> pa.Table:
+    baskets, trips = world.baskets, world.trips
     trip = baskets.trip
-    dates = (periods[0] + trips.day[trip].astype("timedelta64[D]")).astype("datetime64[D]")
     return pa.table(
         {
-            "customer_id": _named(ids["customer"], trips.customer[trip]),
+            "customer_id": _named(world.customers.table["customer_id"], trips.customer[trip]),
             "basket_id": trip.astype(np.int64) + 1,
-            "store_id": _named(ids["store"], trips.store[trip]),
-            "date": pa.array(dates, pa.date32()),
-            "channel": _named(np.array(["store", "online"]), trips.online[trip].astype(np.int64)),
-            "sku": _named(ids["sku"], baskets.sku),
+            "store_id": _named(world.network.stores["store_id"], trips.store[trip]),
+            "date": pa.array(FIRST_DAY + trips.day[trip].astype("timedelta64[D]"), pa.date32()),
+            "channel": _named(pd.Series(["store", "online"]), trips.online[trip].astype(np.int64)),
+            "sku": _named(world.skus.products["sku"], baskets.sku),
             "units": baskets.units.astype(np.int64),
-            "revenue": _money(baskets.units * baskets.cents),
+            "revenue": _money(baskets.units * baskets.cents.astype(np.int64)),
         }
     )
 
@@ -83,9 +66,11 @@ def _store(connection: Any, name: str, table: pa.Table) -> None:
     connection.con.unregister("incoming")
 
 
-def _named(names: np.ndarray, codes: np.ndarray) -> pa.DictionaryArray:
+def _named(names: pd.Series, codes: np.ndarray) -> pa.DictionaryArray:
     """Identifiers as codes into a dictionary, spelt out only inside DuckDB."""
-    return pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32()), pa.array(names, pa.string()))
+    return pa.DictionaryArray.from_arrays(
+        pa.array(codes, pa.int32()), pa.array(names.to_numpy(), pa.string())
+    )
 
 
 def _sql_type(table: pa.Table, column: str) -> str:
@@ -103,25 +88,21 @@ def _money(cents: np.ndarray) -> pa.Array:
     return pa.Array.from_buffers(pa.decimal128(18, 2), len(cents), [None, pa.py_buffer(words)])
 
 
-def yearly_totals(
-    trade: Trade,
-    stores: pd.DataFrame,
-    competitors: pd.DataFrame,
-    demand_share: np.ndarray,
-    noise: np.ndarray,
-    periods: np.ndarray,
-) -> pd.DataFrame:
-    """Return store_id, year, revenue: own stores as sold, competitors as a market researcher would estimate them."""
-    years = periods.astype("datetime64[Y]").astype(int) + 1970
-    first, n_years = int(years.min()), int(years.max() - years.min()) + 1
-    n = len(stores)
-    money = np.bincount(
-        trade.store * n_years + (years[trade.week] - first), trade.units * trade.cents / 100.0, n * n_years
-    ).reshape(n, n_years)
-    # Competitors take the same money per unit of Huff demand as the chain does.
-    per_share = money.sum(axis=0) / demand_share[:n].sum()
-    rivals = demand_share[n:, None] * per_share[None, :] * np.exp(0.08 * noise)[:, None]
-    ids = np.concatenate([stores["store_id"], competitors["store_id"]])
+def yearly_totals(world: World) -> pd.DataFrame:
+    """Return store_id, year, revenue: own stores as sold, competitors as a market researcher would estimate them.
+
+    A week belongs to the year of its Monday. Competitors take the same money per unit of Huff demand as the chain,
+    known to within about 8 %.
+    """
+    trade, network = world.trade, world.network
+    years = world.periods.astype("datetime64[Y]").astype(int) + 1970
+    first, n_years, n = int(years.min()), int(years.max() - years.min()) + 1, len(network.stores)
+    place = trade.store * np.int64(n_years) + (years[trade.week] - first)
+    money = np.bincount(place, trade.takings / 100.0, n * n_years).reshape(n, n_years)
+    per_share = money.sum(axis=0) / network.demand_share[:n].sum()
+    noise = np.exp(0.08 * world.settings.stream("totals").normal(size=len(network.competitors)))
+    rivals = network.demand_share[n:, None] * per_share[None, :] * noise[:, None]
+    ids = np.concatenate([network.stores["store_id"], network.competitors["store_id"]])
     return pd.DataFrame(
         {
             "store_id": np.repeat(ids, n_years),

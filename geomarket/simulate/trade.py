@@ -9,7 +9,7 @@ import pandas as pd
 
 from geomarket.simulate.catalogue import CATEGORIES
 from geomarket.simulate.demand import Demand, substitution_inflow
-from geomarket.simulate.network import Network
+from geomarket.simulate.network import PROMO_REGIONS, Network
 from geomarket.simulate.products import Range
 from geomarket.simulate.settings import SimulationSettings
 from geomarket.simulate.types import RESPONSE_TERMS, response_effects
@@ -42,14 +42,16 @@ class Trade:
 
     Attributes
     ----------
-    store, sku, week : ndarray of int
+    store, sku, week : ndarray of int32
         Row, column and week of each line of sales.
-    units : ndarray of int64
+    units : ndarray of int32
         Units sold, at least 1.
-    cents : ndarray of int64
+    cents : ndarray of int32
         Price of one unit in cents, after any discount.
     expected : ndarray of shape (n_stores, n_skus)
         Poisson mean of the units over the whole window.
+    if_listed : ndarray of shape (n_stores, n_skus)
+        Poisson mean of the units of one week, averaged over the window, had the pair been listed throughout.
     promotions : DataFrame
         The market's table of that name.
     """
@@ -60,7 +62,13 @@ class Trade:
     units: np.ndarray
     cents: np.ndarray
     expected: np.ndarray
+    if_listed: np.ndarray
     promotions: pd.DataFrame
+
+    @property
+    def takings(self) -> np.ndarray:
+        """Money of each line in cents, int64."""
+        return self.units.astype(np.int64) * self.cents
 
 
 def build_trade(
@@ -70,26 +78,27 @@ def build_trade(
     effects = network.mix @ response_effects(settings.localisation)
     calendar = _Calendar(settings, skus)
     base_cents = np.rint(skus.products["price"].to_numpy() * 100).astype(np.int64)
-    region = pd.Categorical(
-        network.stores["promo_region"], categories=["North", "East", "South", "West"]
-    ).codes
+    region = pd.Categorical(network.stores["promo_region"], categories=PROMO_REGIONS).codes
     large = network.stores["format"].eq("hypermarket").to_numpy()
-    expected = np.zeros(demand.rate.shape)
+    expected, if_listed = np.zeros(demand.rate.shape), np.zeros(demand.rate.shape)
     lines, promotions = [], []
     for store in range(len(demand.rate)):
         rng = settings.stream("sales", store)
         listed = _listed(demand, store, settings.weeks)
         plan = calendar.for_store(settings.stream("promotions", 1, store), region[store], bool(large[store]))
-        mean = _mean_units(settings, rng, demand, skus, plan, effects[store], store, listed)
+        usual = _usual_units(settings, rng, demand.rate[store], skus, listed)
+        throughout = _promoted_units(usual, skus, plan, effects[store], listed)
+        mean = np.where(listed, throughout, 0.0)
         units = rng.poisson(mean)
         sku, week = np.nonzero(units)
         cents = np.rint(base_cents[:, None] * (1 - plan.depth)).astype(np.int64)
-        expected[store] = mean.sum(axis=1)
-        lines.append((np.full(len(sku), store), sku, week, units[sku, week], cents[sku, week]))
+        expected[store], if_listed[store] = mean.sum(axis=1), throughout.mean(axis=1)
+        line = (np.full(len(sku), store), sku, week, units[sku, week], cents[sku, week])
+        lines.append([column.astype(np.int32) for column in line])
         promotions.append(_promotion_lines(store, plan, listed))
     store_of, sku_of, week_of, sold, paid = (np.concatenate(parts) for parts in zip(*lines))
     table = _promotion_table(promotions, network, skus, periods)
-    return Trade(store_of, sku_of, week_of, sold, paid, expected, table)
+    return Trade(store_of, sku_of, week_of, sold, paid, expected, if_listed, table)
 
 
 @dataclass(frozen=True)
@@ -111,13 +120,13 @@ class _Calendar:
 
     def __init__(self, settings: SimulationSettings, skus: Range) -> None:
         n, weeks = settings.n_skus, settings.weeks
-        shape = (4, n, weeks)
-        self.depth = np.zeros(shape, dtype=np.float32)
+        shape = (len(PROMO_REGIONS), n, weeks)
+        self.depth = np.zeros(shape)
         self.mechanic = np.zeros(shape, dtype=np.int8)
         self.mailer = np.zeros(shape, dtype=bool)
         tier = skus.products["tier"].map({"own label": 18.0, "mainstream": 11.0, "premium": 13.0}).to_numpy()
         slots = weeks // 6 + 2
-        for region in range(4):
+        for region in range(len(PROMO_REGIONS)):
             draw = settings.stream("promotions", 0, region).random((n, slots, 5))
             gap = 5 + np.floor(-np.log1p(-draw[..., 0]) * (tier[:, None] - 5)).astype(int)
             gap[:, 0] = np.floor(draw[:, 0, 0] * tier).astype(int)
@@ -151,41 +160,32 @@ def _listed(demand: Demand, store: int, weeks: int) -> np.ndarray:
     return (week >= demand.first[store][:, None]) & (week < demand.last[store][:, None])
 
 
-def _mean_units(
-    settings: SimulationSettings,
-    rng: np.random.Generator,
-    demand: Demand,
-    skus: Range,
-    plan: _StorePlan,
-    effects: np.ndarray,
-    store: int,
-    listed: np.ndarray,
+def _usual_units(
+    settings: SimulationSettings, rng: np.random.Generator, rate: np.ndarray, skus: Range, listed: np.ndarray
 ) -> np.ndarray:
-    """Poisson mean of one store, shape (n_skus, weeks); zero where not listed."""
-    price, display, mailer, dip = effects
-    inflow = _inflow_by_week(demand, skus, store, listed)
-    base = np.where(listed, demand.rate[store][:, None] + inflow, 0.0) * skus.season
+    """Units of one store without promotions, for every SKU as if listed, shape (n_skus, weeks)."""
+    absent = np.where(listed, 0.0, rate[:, None])
+    usual = (rate[:, None] + substitution_inflow(absent, skus)) * skus.season
     # Weather and events move the whole store; small local surprises move one product for one week.
-    base = base * np.exp(_STORE_WEEK_SPREAD * rng.normal(size=settings.weeks) - _STORE_WEEK_SPREAD**2 / 2)
-    base *= np.exp(_PAIR_WEEK_SPREAD * rng.normal(size=base.shape) - _PAIR_WEEK_SPREAD**2 / 2)
-    on = (plan.depth > 0) & listed
-    log_uplift = (
-        price * PRICE_FACTOR[skus.category][:, None] * np.log1p(-np.where(on, plan.depth, 0.0))
-        + display * (plan.display & on)
-        + mailer * (plan.mailer & on)
-    )
+    usual *= np.exp(_STORE_WEEK_SPREAD * rng.normal(size=settings.weeks) - _STORE_WEEK_SPREAD**2 / 2)
+    return usual * np.exp(_PAIR_WEEK_SPREAD * rng.normal(size=usual.shape) - _PAIR_WEEK_SPREAD**2 / 2)
+
+
+def _promoted_units(
+    usual: np.ndarray, skus: Range, plan: _StorePlan, effects: np.ndarray, listed: np.ndarray
+) -> np.ndarray:
+    """Poisson mean of one store for every SKU as if listed; only what is listed acts on other SKUs."""
+    price, display, mailer, dip = effects
+    on = plan.depth > 0
+    log_uplift = price * PRICE_FACTOR[skus.category][:, None] * np.log1p(-plan.depth)
+    log_uplift += display * plan.display + mailer * plan.mailer
     after = np.zeros_like(on)
     after[:, 1:] = on[:, :-1] & ~on[:, 1:]
-    mean = base * np.exp(log_uplift + dip * after + _halo(base, skus, plan.mailer & on))
-    extra = base * np.expm1(log_uplift)
+    mean = usual * np.exp(log_uplift + dip * after + _halo(usual * listed, skus, plan.mailer))
+    extra = usual * listed * np.expm1(log_uplift)
     taken = CANNIBALISATION * (skus.substitutes.T @ extra)
-    return np.where(listed, np.maximum(mean - taken, 0.3 * mean), 0.0)
-
-
-def _inflow_by_week(demand: Demand, skus: Range, store: int, listed: np.ndarray) -> np.ndarray:
-    """Units per week gained from absent SKUs; the listing changes in a few weeks only."""
-    lost = np.where(listed, 0.0, demand.rate[store][:, None])
-    return substitution_inflow(lost, skus)
+    # Substitutes may take much of a product's trade, never all of it.
+    return np.maximum(mean - taken, 0.3 * mean)
 
 
 def _halo(base: np.ndarray, skus: Range, mailed: np.ndarray) -> np.ndarray:
@@ -208,7 +208,7 @@ def _promotion_lines(store: int, plan: _StorePlan, listed: np.ndarray) -> tuple[
         np.full(len(sku), store),
         sku,
         week,
-        plan.depth[sku, week].astype(float).round(2),
+        plan.depth[sku, week],
         plan.mechanic[sku, week],
         plan.display[sku, week],
         plan.mailer[sku, week],

@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import pandas as pd
 
-__all__ = ["SimulatedTruth"]
+from geomarket.simulate.catalogue import CATEGORIES
+from geomarket.simulate.demand import TRANSFER, listing_table, substitution_inflow
+from geomarket.simulate.network import DISTANCE_EXPONENT, FLOOR_KM, SIZE_EXPONENT
+from geomarket.simulate.people import LOYALTY, SPEND
+from geomarket.simulate.trade import CANNIBALISATION, HALO, PRICE_FACTOR, effects_by_store
+from geomarket.simulate.types import (
+    CHANNEL_TASTES,
+    CONTACT_CHANNELS,
+    CONTACT_RESPONSE,
+    PARTITIONS,
+    RESPONSE_TERMS,
+    SPEND_INDEX,
+    TYPE_LABELS,
+    TYPES,
+    response_effects,
+)
+from geomarket.simulate.world import World
+
+__all__ = ["SimulatedTruth", "tell_truth"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +62,9 @@ class SimulatedTruth:
     sales_rate : DataFrame
         Index store_id, columns sku: ``demand`` plus what comes from SKUs the store does not list in the last
         week; what a listed pair sells in a plain week, and what an unlisted one would gain if it were added.
+    weekly_units : DataFrame
+        Index store_id, columns sku: mean units of a week had the pair been listed throughout, with its seasons,
+        promotions and substitution as they were. What a forecast of units per listed week should come to.
     expected_units : DataFrame
         Index store_id, columns sku: Poisson mean of the units sold in the whole window, everything included.
     listings : DataFrame
@@ -91,6 +112,7 @@ class SimulatedTruth:
     demand: pd.DataFrame
     lift: pd.DataFrame
     sales_rate: pd.DataFrame
+    weekly_units: pd.DataFrame
     expected_units: pd.DataFrame
     listings: pd.DataFrame
     substitution: pd.DataFrame
@@ -120,3 +142,105 @@ class SimulatedTruth:
         store = self.demand.index.get_indexer(pd.Index(rows["store_id"]))
         listed[store, self.demand.columns.get_indexer(pd.Index(rows["sku"]))] = True
         return pd.DataFrame(listed, index=self.demand.index, columns=self.demand.columns)
+
+
+def tell_truth(world: World) -> SimulatedTruth:
+    """Return what is really so in a simulation."""
+    settings, network, skus, demand = world.settings, world.network, world.skus, world.demand
+    stores = pd.Index(network.stores["store_id"], name="store_id")
+    codes = pd.Index(skus.products["sku"], name="sku")
+    types = pd.Index(TYPES, name="type")
+    categories = pd.Index(list(CATEGORIES), name="category")
+
+    def pairs(values: np.ndarray) -> pd.DataFrame:
+        return pd.DataFrame(values, index=stores, columns=codes)
+
+    absent = np.where(demand.last == settings.weeks, 0.0, demand.rate)
+    channels = np.column_stack([CHANNEL_TASTES, CONTACT_RESPONSE])
+    return SimulatedTruth(
+        settings=asdict(settings),
+        types=dict(TYPE_LABELS),
+        area_types=_area_types(world),
+        type_profiles=_profiles(),
+        huff={"size": SIZE_EXPONENT, "distance": DISTANCE_EXPONENT, "floor_km": FLOOR_KM},
+        flows=_flows(world),
+        catchment_mix=pd.DataFrame(network.mix, index=stores, columns=list(TYPES)),
+        store_size=pd.Series(network.size, index=stores, name="size"),
+        sku_rate=pd.Series(demand.sku_rate, index=codes, name="rate"),
+        demand=pairs(demand.rate),
+        lift=pairs(demand.lift),
+        sales_rate=pairs(demand.rate + substitution_inflow(absent.T, skus).T),
+        weekly_units=pairs(world.trade.if_listed),
+        expected_units=pairs(world.trade.expected),
+        listings=listing_table(demand, network, skus, world.periods),
+        substitution=_substitution(world),
+        transfer=pd.Series(TRANSFER, index=categories, name="transfer"),
+        cannibalisation=CANNIBALISATION,
+        season=_season(world),
+        response=pd.DataFrame(
+            response_effects(settings.localisation), index=types, columns=list(RESPONSE_TERMS)
+        ),
+        response_by_store=effects_by_store(settings, network),
+        price_factor=pd.Series(PRICE_FACTOR, index=categories, name="factor"),
+        halo=pd.DataFrame(HALO, columns=["category", "gains", "strength"]),
+        taste=pd.DataFrame(world.taste, index=types, columns=codes),
+        customers=_customers(world),
+        loyalty=dict(LOYALTY),
+        spend={**SPEND, "index": dict(zip(TYPES, SPEND_INDEX.tolist()))},
+        channel_tastes=pd.DataFrame(channels, index=types, columns=["online", *CONTACT_CHANNELS]),
+        lost_trips=world.lost_trips,
+    )
+
+
+def _area_types(world: World) -> pd.DataFrame:
+    mix = world.city.area_types
+    table = pd.DataFrame(mix.copy(), index=pd.Index(world.city.areas["area_id"]), columns=list(TYPES))
+    table.insert(0, "type", np.array(TYPES)[mix.argmax(axis=1)])
+    return table
+
+
+def _profiles() -> pd.DataFrame:
+    rows = {name: share for columns in PARTITIONS.values() for name, (_, share) in columns.items()}
+    return pd.DataFrame(rows, index=list(TYPES)).T.rename_axis("variable")
+
+
+def _flows(world: World) -> pd.DataFrame:
+    network = world.network
+    lived_in = np.flatnonzero(network.cell_demand > 0)
+    ids = np.concatenate([network.stores["store_id"], network.competitors["store_id"]])
+    probability = network.probability[lived_in]
+    return pd.DataFrame(
+        {
+            "cell": np.repeat(world.city.cells["cell"].to_numpy()[lived_in], len(ids)),
+            "store_id": np.tile(ids, len(lived_in)),
+            "own": np.tile(np.arange(len(ids)) < len(network.stores), len(lived_in)),
+            "probability": probability.ravel(),
+            "demand": (network.cell_demand[lived_in, None] * probability).ravel(),
+        }
+    )
+
+
+def _substitution(world: World) -> pd.DataFrame:
+    codes = world.skus.products["sku"].to_numpy()
+    share = world.skus.substitutes.tocoo()
+    return pd.DataFrame({"sku": codes[share.row], "substitute": codes[share.col], "share": share.data})
+
+
+def _season(world: World) -> pd.DataFrame:
+    first = world.skus.products.drop_duplicates("subcategory")
+    return pd.DataFrame(
+        world.skus.season[first.index].T,
+        index=pd.DatetimeIndex(world.periods, name="period"),
+        columns=pd.Index(first["subcategory"], name="subcategory"),
+    )
+
+
+def _customers(world: World) -> pd.DataFrame:
+    customers = world.customers
+    return pd.DataFrame(
+        {
+            "type": np.array(TYPES)[customers.type],
+            "cell": world.city.cells["cell"].to_numpy()[customers.place],
+        },
+        index=pd.Index(customers.table["customer_id"]),
+    )
