@@ -19,10 +19,10 @@ _SLIVER_M2 = 1.0
 def measure_overlap(pieces: Pieces, area: FloatArray) -> tuple[int, float]:
     """Number of areas that lie over another one, and the doubly covered surface in km².
 
-    Edges that two areas share cancel out when they are drawn in opposite directions; where what is left encloses
-    the sum of the areas, without crossing itself, none lies over another, and that takes a fraction of a second for a country. Only
-    otherwise are pairs measured. Overlaps of less than 1 m² a pair are rounding, and ignored. Where three areas
-    lie over each other every pair counts.
+    Edges that two areas share cancel out when they are drawn in opposite directions. Where what is left encloses
+    the sum of the areas and doesn't cross itself, no area lies over another; that takes a fraction of a second
+    for a country. Only otherwise are pairs measured. Overlaps of less than 1 m² a pair are rounding, and ignored.
+    Where three areas lie over each other every pair counts.
 
     Parameters
     ----------

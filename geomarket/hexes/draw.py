@@ -17,6 +17,7 @@ _NO_DATA = "#dddddd"
 
 def draw_cells(cells: npt.ArrayLike, values: npt.ArrayLike, label: str, ax: Any = None) -> Any:
     """Draw cells coloured by a value (viridis; light grey where it is missing) and return the axes."""
+    import matplotlib
     import matplotlib.pyplot as plt
     from matplotlib.collections import PolyCollection
 
@@ -25,8 +26,8 @@ def draw_cells(cells: npt.ArrayLike, values: npt.ArrayLike, label: str, ax: Any 
     polygons, owner = shapely.get_parts(cell_polygons(cells), return_index=True)
     corners = [shapely.get_coordinates(p) for p in polygons]
     shade = np.asarray(values, dtype=float)[owner]
-    drawn = PolyCollection(corners, array=np.ma.masked_invalid(shade), cmap="viridis", linewidths=0)
-    drawn.get_cmap().set_bad(_NO_DATA)
+    colours = matplotlib.colormaps["viridis"].with_extremes(bad=_NO_DATA)
+    drawn = PolyCollection(corners, array=np.ma.masked_invalid(shade), cmap=colours, linewidths=0)
     ax.add_collection(drawn)
     ax.autoscale_view()
     if len(polygons):
