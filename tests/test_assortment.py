@@ -10,7 +10,9 @@ import pandas as pd
 import pytest
 
 from geomarket.assortment import RangePlan, RangeRules, SolverOptions, plan_ranges, planogram_sizes
-from geomarket.assortment.milp import ProgramBuilder, clashing_groups, dual_bound, solve
+from geomarket.assortment.milp import ProgramBuilder, dual_bound
+from geomarket.assortment.solving import clashing_groups
+from geomarket.assortment.worker import solve
 from geomarket.errors import InfeasibleError, SettingsError, TableError
 
 World = tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame]

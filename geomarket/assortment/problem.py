@@ -1,43 +1,36 @@
-"""One category's range problem: arrays, its program, and the check of a solution outside the solver."""
+"""One category's range problem as arrays."""
 
 from __future__ import annotations
 
-import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
-from geomarket.assortment.milp import (
-    LinearProgram,
-    ProgramBuilder,
-    SolverOptions,
-    SolverResult,
-    clashing_groups,
-    solve,
-)
 from geomarket.assortment.rules import RangeRules
-from geomarket.errors import InfeasibleError, SolverError
 
-__all__ = ["RangeProblem", "check_ranges", "range_program", "solve_ranges"]
+__all__ = ["Limit", "RangeProblem", "empty_transfer"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
-#: What each rule is called when it clashes with others.
-RULE_WORDS = {
-    "space": "the space of {scope}",
-    "nested": "smaller planograms being part of larger ones",
-    "core": "the core list",
-    "core_share": "the share of the range that must be common",
-    "must_list": "the must-list of {scope}",
-    "must_not": "the must-not list of {scope}",
-    "min_stores": "the least number of stores per SKU",
-    "range_cost": "the common range",
-}
+
+@dataclass(frozen=True)
+class Limit:
+    """Least and most of the SKUs marked in ``members`` (shape (n_skus,)) in the planograms marked in ``where``."""
+
+    members: Bools
+    where: Bools
+    least: int
+    most: int
+    words: str
+
+
+def empty_transfer() -> tuple[Ints, Floats]:
+    """No substitution: no pairs of SKUs."""
+    return np.zeros((0, 2), dtype=np.int64), np.zeros((0, 0))
 
 
 @dataclass(frozen=True)
@@ -58,13 +51,30 @@ class RangeProblem:
         Stores that use it.
     capacity : ndarray of shape (n_planograms,)
     space : ndarray of shape (n_skus,)
-        What one listing takes, in the capacity's unit.
+        What one facing takes, in the capacity's unit.
     margin : ndarray of shape (n_planograms, n_skus)
-        Money per period if all stores of the planogram list the SKU.
+        Money per period if all stores of the planogram list the SKU, first-choice demand alone.
     core : ndarray of shape (n_skus,)
         SKUs named for the core.
     must, banned : ndarray of shape (n_planograms, n_skus)
         Listings demanded and forbidden.
+    slow : ndarray of shape (n_planograms, n_skus)
+        Listings forbidden because a case would last too long.
+    units : ndarray of shape (n_planograms, n_skus)
+        First-choice units per period; needed with a minimum order quantity.
+    pairs : ndarray of shape (n_pairs, 2)
+        SKU and its substitute, where demand moves from the one to the other when the one is not listed.
+    transfer : ndarray of shape (n_planograms, n_pairs)
+        Money per period the substitute gains in the stores of the planogram.
+    listed_today : ndarray of shape (n_planograms, n_skus)
+        Stores of the planogram that list the SKU today.
+    ranges_today, store_planogram : ndarray of shape (n_stores, n_skus) and (n_stores,)
+        Today's range of each store, and its planogram; needed with a cap on changes.
+    centres : ndarray of shape (n_centres, n_planograms)
+        Which distribution centre serves a store of which planogram.
+    order_units : ndarray of shape (n_skus,)
+        Units per period the chain has to sell of a listed SKU.
+    limits : tuple of Limit
     """
 
     category: str
@@ -79,6 +89,26 @@ class RangeProblem:
     core: Bools
     must: Bools
     banned: Bools
+    slow: Bools | None = None
+    units: Floats | None = None
+    pairs: Ints = field(default_factory=lambda: empty_transfer()[0])
+    transfer: Floats = field(default_factory=lambda: empty_transfer()[1])
+    listed_today: Ints | None = None
+    ranges_today: Bools | None = None
+    store_planogram: Ints | None = None
+    centres: Bools | None = None
+    order_units: Floats | None = None
+    limits: tuple[Limit, ...] = ()
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Planograms and SKUs."""
+        return self.capacity.size, self.skus.size
+
+    @property
+    def closed(self) -> Bools:
+        """Listings forbidden for any reason."""
+        return self.banned if self.slow is None else self.banned | self.slow
 
     @property
     def largest(self) -> Ints:
@@ -89,6 +119,11 @@ class RangeProblem:
     def smallest(self) -> Ints:
         """Number of the smallest planogram of each cluster."""
         return np.flatnonzero(np.append(True, self.cluster[1:] != self.cluster[:-1]))
+
+    @property
+    def follows(self) -> Bools:
+        """Whether the next planogram is a larger one of the same cluster, shape (n_planograms - 1,)."""
+        return self.cluster[1:] == self.cluster[:-1]
 
     def core_planograms(self, rules: RangeRules) -> Ints:
         """Planograms a core SKU must be in (with nesting, all larger ones follow)."""
@@ -103,177 +138,57 @@ class RangeProblem:
         """Words for one planogram."""
         cluster = self.clusters[self.cluster[planogram]]
         tier = self.tiers[planogram]
-        return f"{cluster}" if tier == "all" else f"{cluster} size {tier}"
+        return cluster if tier == "all" else f"{cluster} size {tier}"
 
+    def listing_value(self, rules: RangeRules) -> tuple[Floats, float]:
+        """Money of each listing net of costs that hang on it alone, and the money of listing nothing.
 
-def range_program(problem: RangeProblem, rules: RangeRules) -> tuple[LinearProgram, Ints]:
-    """Write the category as a mixed-integer program; return it and the listing columns, shaped as ``margin``.
+        A listing saves the delistings of the stores that have the SKU today and costs the listings of the others.
+        """
+        worth = self.margin.copy()
+        worth[self.largest] -= rules.listing_cost
+        if rules.change_cost == 0 or self.listed_today is None:
+            return worth, 0.0
+        others = self.stores[:, None] - self.listed_today
+        worth += rules.change_cost * (self.listed_today - others)
+        return worth, -rules.change_cost * float(self.listed_today.sum())
 
-    Binary ``x[planogram, sku]``; a column per SKU for "common" and "carried anywhere" only where a rule needs it.
-    """
-    builder = ProgramBuilder()
-    n_skus = problem.skus.size
-    gain = problem.margin.copy()
-    gain[problem.largest] -= rules.listing_cost
-    x = builder.columns(gain)
-    _space_rows(builder, problem, x)
-    for smaller in np.flatnonzero(problem.cluster[1:] == problem.cluster[:-1]):
-        builder.at_most(x[smaller], x[smaller + 1], rule="nested")
-    held = problem.core_planograms(rules)
-    if problem.core.any():
-        builder.rows(x[np.ix_(held, problem.core)].reshape(-1, 1), 1.0, rule="core", lower=1.0)
-    if rules.core_share > 0:
-        common = builder.columns(np.zeros(n_skus), integer=False)
-        for planogram in held:
-            builder.at_most(common, x[planogram], rule="core_share")
-        builder.rows(common, problem.space, rule="core_share", lower=problem.core_needed(rules))
-    for rule, marked, bound in (("must_list", problem.must, "lower"), ("must_not", problem.banned, "upper")):
-        for number, cluster in enumerate(problem.clusters):
-            mine = marked & (problem.cluster == number)[:, None]
-            limits = {"lower": 1.0} if bound == "lower" else {"upper": 0.0}
-            builder.rows(x[mine].reshape(-1, 1), 1.0, rule=rule, scope=cluster, **limits)
-    if rules.min_stores > 1:
-        carried = builder.columns(np.zeros(n_skus), integer=True)
-        for planogram in problem.largest:
-            builder.at_most(x[planogram], carried, rule="min_stores")
-        counts = np.append(problem.stores.astype(float), -float(rules.min_stores))
-        builder.rows(np.vstack([x, carried]).T, counts, rule="min_stores", lower=0.0)
-    if rules.range_cost > 0:
-        _common_range(builder, problem, rules, x)
-    return builder.compile(), x
+    def worth(self, facings: Ints, rules: RangeRules) -> float:
+        """Money per period of a plan, worked out from the facings alone."""
+        listed = facings > 0
+        returns = np.concatenate([[0.0, 1.0], 1.0 + np.cumsum(rules.facing_returns)])
+        money = float((self.margin * returns[facings]).sum())
+        if self.pairs.size:
+            moved = ~listed[:, self.pairs[:, 0]] & listed[:, self.pairs[:, 1]]
+            money += float((self.transfer * moved).sum())
+        money -= rules.listing_cost * int(listed[self.largest].sum())
+        money -= rules.sku_cost * int(listed.any(axis=0).sum())
+        if rules.dc_cost and self.centres is not None:
+            money -= rules.dc_cost * sum(int(listed[served].any(axis=0).sum()) for served in self.centres)
+        if rules.change_cost and self.listed_today is not None:
+            changes = np.where(listed, self.stores[:, None] - self.listed_today, self.listed_today)
+            money -= rules.change_cost * float(changes.sum())
+        if rules.range_cost:
+            money -= rules.range_cost * self.distinct_ranges(listed)
+        return money
 
+    def distinct_ranges(self, listed: Bools) -> int:
+        """Count the ranges there are: clusters whose planograms fit one nested ladder share one.
 
-def _space_rows(builder: ProgramBuilder, problem: RangeProblem, x: Ints) -> None:
-    for planogram, row in enumerate(x):
-        builder.rows(
-            row, problem.space, rule="space", scope=problem.name(planogram), upper=problem.capacity[planogram]
-        )
+        Only one ladder is shared, as in the program; the largest set of clusters on it is searched exactly.
+        """
+        n = len(self.clusters)
+        order = np.argsort(self.capacity, kind="stable")
 
+        def nested(a: int, b: int) -> bool:
+            ladder = listed[order[np.isin(self.cluster[order], [a, b])]]
+            return not (ladder[:-1] & ~ladder[1:]).any()
 
-def _common_range(builder: ProgramBuilder, problem: RangeProblem, rules: RangeRules, x: Ints) -> None:
-    """Clusters that aren't ``own`` all follow one nested ladder, ordered by the planograms' capacity."""
-    own = builder.columns(np.full(len(problem.clusters), -rules.range_cost))
-    shared = builder.columns(np.array([-rules.range_cost]), integer=False)
-    builder.rows(
-        np.column_stack([own, np.repeat(shared, own.size)]), 1.0, rule="range_cost", lower=1.0
-    )  # someone shares it
-    ladder = builder.columns(np.zeros(x.shape), integer=False)
-    order = np.argsort(problem.capacity, kind="stable")
-    for below, above in itertools.pairwise(order):
-        builder.at_most(ladder[below], ladder[above], rule="range_cost")
-    for planogram, row in enumerate(x):
-        switch = np.repeat(own[problem.cluster[planogram]], row.size)
-        for here, there in ((row, ladder[planogram]), (ladder[planogram], row)):
-            builder.rows(
-                np.column_stack([here, there, switch]), [1.0, -1.0, -1.0], rule="range_cost", upper=0.0
-            )
-
-
-def solve_ranges(
-    problem: RangeProblem, rules: RangeRules, options: SolverOptions
-) -> tuple[Bools, SolverResult, pd.DataFrame]:
-    """Solve one category.
-
-    Returns
-    -------
-    listed : ndarray of bool, shape (n_planograms, n_skus)
-    result : SolverResult
-    checks : DataFrame
-        rule, checked, worst_violation: each rule recomputed from ``listed`` alone.
-
-    Raises
-    ------
-    InfeasibleError
-        If no range satisfies the rules; names a set of rules that clash, none of which can be left out of it.
-    SolverError
-        If no range was found in time, or the one found breaks a rule.
-    """
-    program, x = range_program(problem, rules)
-    result = solve(program, options)
-    if result.status == "infeasible":
-        raise InfeasibleError(_clash(problem, program, options))
-    if result.x is None:
-        raise SolverError(
-            f"{problem.category}: no range found in {options.time_limit:.0f} s. Raise the time limit or relax a rule."
-        )
-    listed = result.x[x] > 0.5
-    checks = check_ranges(problem, rules, listed, result.objective)
-    broken = checks[checks["worst_violation"] > 1e-6]
-    if len(broken):
-        raise SolverError(
-            f"{problem.category}: the solver's range breaks {', '.join(broken['rule'])}; it is not used. "
-            "Please report this with the input."
-        )
-    return listed, result, checks
-
-
-def _clash(problem: RangeProblem, program: LinearProgram, options: SolverOptions) -> str:
-    groups = [g for g in clashing_groups(program, options) if g[0] != "nested"]
-    words = list(dict.fromkeys(RULE_WORDS[rule].format(scope=scope) for rule, scope in groups))
-    if not words:
-        return (
-            f"{problem.category}: no range satisfies the rules; which of them clash was not settled in time."
-        )
-    rooms = ", ".join(
-        f"{problem.name(i)} has room for {problem.capacity[i]:g}"
-        for i in range(len(problem.tiers))
-        if ("space", problem.name(i)) in groups
-    )
-    return (
-        f"{problem.category}: no range satisfies {' and '.join(words)} together. "
-        f"{rooms + '. ' if rooms else ''}Relax one of them."
-    )
-
-
-def check_ranges(problem: RangeProblem, rules: RangeRules, listed: Bools, objective: float) -> pd.DataFrame:
-    """Recompute every rule from the listings alone, with no part of the program.
-
-    ``objective`` is what the solver claims; the last line is how far the money recomputed here is from it,
-    relative to it.
-    """
-    lines: list[tuple[str, int, float]] = []
-
-    def check(rule: str, excess: npt.ArrayLike) -> None:
-        values = np.atleast_1d(np.asarray(excess, dtype=float))
-        lines.append((rule, values.size, float(max(0.0, values.max(initial=0.0)))))
-
-    check("space", listed @ problem.space - problem.capacity)
-    follows = problem.cluster[1:] == problem.cluster[:-1]
-    check("nested", (listed[:-1] & ~listed[1:])[follows].sum(axis=1))
-    held = listed[problem.core_planograms(rules)]
-    check("core", (~held[:, problem.core]).sum(axis=1))
-    if rules.core_share > 0:
-        check("core_share", problem.core_needed(rules) - problem.space[held.all(axis=0)].sum())
-    check("must_list", (problem.must & ~listed).sum(axis=1))
-    check("must_not", (problem.banned & listed).sum(axis=1))
-    if rules.min_stores > 1:
-        stores = problem.stores @ listed
-        check("min_stores", np.where(stores > 0, rules.min_stores - stores, 0))
-    worth = float((problem.margin * listed).sum())
-    worth -= rules.listing_cost * int(listed[problem.largest].sum())
-    worth -= rules.range_cost * distinct_ranges(problem, listed)
-    # Fewer distinct ranges than the solver paid for is no violation.
-    check("money", (objective - worth) / max(1.0, abs(worth)))
-    return pd.DataFrame(lines, columns=["rule", "checked", "worst_violation"])
-
-
-def distinct_ranges(problem: RangeProblem, listed: Bools) -> int:
-    """Count the ranges there are: clusters whose planograms fit one nested ladder share one.
-
-    The largest set of clusters on a common ladder is searched exactly for up to 12 clusters, greedily beyond.
-    """
-    n = len(problem.clusters)
-    order = np.argsort(problem.capacity, kind="stable")
-
-    def nested(members: list[int]) -> bool:
-        ladder = listed[order[np.isin(problem.cluster[order], members)]]
-        return not (ladder[:-1] & ~ladder[1:]).any()
-
-    pairs = np.eye(n, dtype=bool)
-    for a in range(n):
-        for b in range(a):
-            pairs[a, b] = pairs[b, a] = nested([a, b])
-    return n + 1 - _largest_clique(pairs) if n else 0
+        pairs = np.eye(n, dtype=bool)
+        for a in range(n):
+            for b in range(a):
+                pairs[a, b] = pairs[b, a] = nested(a, b)
+        return n + 1 - _largest_clique(pairs) if n else 0
 
 
 def _largest_clique(pairs: Bools) -> int:

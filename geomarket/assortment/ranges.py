@@ -11,17 +11,22 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from geomarket.assortment.milp import SolverOptions
-from geomarket.assortment.problem import RangeProblem, solve_ranges
-from geomarket.assortment.rules import RangeRules, all_skus, skus_of
-from geomarket.assortment.spaces import TIER_NAMES, planogram_sizes
+from geomarket.assortment.data import SKIPPED_COLUMNS, CategoryData, RangeInputs, category_problem
+from geomarket.assortment.optimise import solve_ranges
+from geomarket.assortment.problem import RangeProblem
+from geomarket.assortment.rules import RangeRules
+from geomarket.assortment.solving import SolverOptions, SolverResult
 from geomarket.assortment.wording import change_reasons, line_reasons
+from geomarket.assortment.worker import SolverProcess
 from geomarket.errors import TableError
 from geomarket.results import Result
 
 __all__ = ["RangePlan", "plan_ranges"]
 
 _log = logging.getLogger(__name__)
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
 
 LINE_COLUMNS = [
     "store_cluster",
@@ -34,10 +39,12 @@ LINE_COLUMNS = [
     "stores",
     "stores_planned",
     "stores_today",
+    "facings",
     "units",
     "margin",
     "low",
     "high",
+    "units_transferred",
     "width_cm",
     "lift",
     "rank",
@@ -50,6 +57,7 @@ CHANGE_COLUMNS = [
     "tier",
     "sku",
     "action",
+    "facings",
     "units",
     "margin",
     "reason",
@@ -67,7 +75,6 @@ SPACE_COLUMNS = [
     "margin_today",
     "margin",
 ]
-SKIPPED_COLUMNS = ["store_id", "category", "sku", "reason"]
 
 
 @dataclass(frozen=True)
@@ -78,23 +85,26 @@ class RangePlan(Result):
     ----------
     table : DataFrame
         One row per store cluster and SKU that is planned or listed today: store_cluster, category, tier, sku, name,
-        scope, status, stores, stores_planned, stores_today, units, margin, low, high, width_cm, lift, rank, reason.
+        scope, status, stores, stores_planned, stores_today, facings, units, margin, low, high, units_transferred,
+        width_cm, lift, rank, reason.
 
         ``tier``: the smallest planogram that lists it ("all" where every size does, "none" where none does).
         ``scope``: "national" where every cluster with space lists it, else "local".
         ``status``: "keep" if planned and listed today by at least half of the stores planned, "list" if planned
         and listed by fewer, "delist" if not planned.
+        ``facings``: in the cluster's largest planogram.
         ``units``, ``margin`` a period, summed over the stores that are to list it (for a delisting: that list it
-        today). ``low``, ``high``: bounds of units, the stores' 90 % bounds added up, hence wider than 90 % unless
-        the stores err together.
+        today), with what moves to it from SKUs not listed (``units_transferred``, part of units). ``low``, ``high``:
+        bounds of the units before any such move: the stores' 90 % bounds added up, hence wider than 90 % unless the
+        stores err together.
         ``lift``: the SKU's share of the cluster's expected units in the category, over its share in the chain.
         ``rank``: place in the cluster by expected margin per space, 1 the best.
     changes : DataFrame
         store_id, store_cluster, category, tier (the store's planogram size), sku, action ("list", "delist",
-        "keep"), units, margin (that store's, per period), reason.
+        "keep"), facings, units, margin (that store's, per period; of a delisting what it brings today), reason.
     solver : DataFrame
         category, status, objective, bound, lp_bound, gap, seconds, columns, rows, constraints_checked,
-        worst_violation. ``seconds`` differ from run to run.
+        worst_violation. The objective is the margin less the costs in the rules. ``seconds`` differ from run to run.
     spaces : DataFrame
         store_cluster, category, tier, stores, capacity, used, unit, today_low, today_high (least and most space of
         its stores today), margin_today, margin (per period, by the same forecasts).
@@ -137,15 +147,24 @@ class RangePlan(Result):
         lines.append(
             f"{national:,} of {planned_lines['sku'].nunique():,} planned SKUs are listed in every store cluster."
         )
+        moved = planned_lines["units_transferred"].sum()
+        if moved > 0:
+            lines.append(
+                f"{moved / planned_lines['units'].sum():.1%} of the expected units move over from SKUs not listed, by "
+                "the substitution shares given."
+            )
+        if self.rules.max_facings > 1:
+            shares = ", ".join(f"{value:.0%}" for value in self.rules.facing_returns)
+            lines.append(f"Assumed, not estimated: further facings add {shares} of a SKU's margin.")
         if len(self.solver):
             lines.append(
                 f"Within {self.solver['gap'].max():.2%} of the best possible in every category; "
                 f"{int(self.solver['constraints_checked'].sum()):,} constraints re-checked outside the solver, "
                 f"worst violation {self.solver['worst_violation'].max():.1e}."
             )
-        late = self.solver.loc[self.solver["status"] != "optimal", "category"]
-        if len(late):
-            lines.append(f"Not proven to the gap asked for: {', '.join(late)}.")
+            late = self.solver.loc[self.solver["status"] != "optimal", "category"]
+            if len(late):
+                lines.append(f"Not proven to the gap asked for: {', '.join(late)}.")
         if len(self.skipped):
             lines.append(f"{len(self.skipped):,} entries could not be planned; see skipped.")
         return lines
@@ -176,6 +195,8 @@ def plan_ranges(
     today: pd.DataFrame | None = None,
     *,
     spaces: pd.DataFrame | None = None,
+    substitutes: pd.DataFrame | None = None,
+    centres: pd.DataFrame | None = None,
     solver: SolverOptions | None = None,
     period: str = "period",
 ) -> RangePlan:
@@ -185,8 +206,10 @@ def plan_ranges(
     planogram and the rules. A cluster's stores share up to three planogram sizes, each part of the next, sized by
     the stores' space today.
 
-    The margins are taken as given: a SKU earns the same whatever else is listed (no demand moves between SKUs),
-    and choosing the highest forecasts flatters their sum. Judge the gain on held-out periods.
+    Without ``substitutes`` a SKU earns the same whatever else is listed. With them, the given share of a SKU's
+    first-choice demand goes to each listed substitute where the SKU is not listed, once and no further (exogenous
+    substitution); the rest is lost. Choosing the highest forecasts flatters their sum either way: judge the gain
+    on held-out periods.
 
     Parameters
     ----------
@@ -194,7 +217,7 @@ def plan_ranges(
         store_id, sku, category, units, margin (both per period if listed), and low, high where known (bounds of
         units). One row per store and SKU that may be listed; a pair without a row or margin can't be listed.
     products : DataFrame
-        sku, name, category, width_cm.
+        sku, name, category, and what the rules ask for: width_cm, moq, case_pack, price, columns of the limits.
     clusters : DataFrame
         store_id, store_cluster.
     rules : RangeRules, optional
@@ -203,7 +226,11 @@ def plan_ranges(
         store_id, sku: what each store lists now.
     spaces : DataFrame, optional
         store_id, category, capacity in the unit of the rules. Without it a store has the space its range takes
-        today.
+        today, at one facing each.
+    substitutes : DataFrame, optional
+        sku, substitute, share (0..1; at most 1 in all for a SKU).
+    centres : DataFrame, optional
+        store_id, centre: the distribution centres that serve a store; needed with ``dc_cost``.
     solver : SolverOptions, optional
         Gap, time limit per category, seed.
     period : str
@@ -223,7 +250,8 @@ def plan_ranges(
     Notes
     -----
     Multi-store assortment as a mixed-integer program: Kök, Fisher and Vaidyanathan (2015), Assortment
-    planning: review of literature and industry practice.
+    planning: review of literature and industry practice. Exogenous substitution: Smith and Agrawal (2000),
+    Management of multi-item retail inventory systems with demand substitution.
 
     Examples
     --------
@@ -242,8 +270,12 @@ def plan_ranges(
     options = solver or SolverOptions()
     if today is None:
         raise TableError("today: no table given. Pass store_id and sku of what each store lists now.")
-    inputs = _Inputs.of(demand, products, clusters, rules, today, spaces)
-    parts = [_plan_category(inputs, category, rules, options, period) for category in inputs.categories]
+    inputs = RangeInputs.of(demand, products, clusters, rules, today, spaces, substitutes, centres)
+    with SolverProcess() as process:
+        parts = [
+            _plan_category(inputs, category, rules, options, period, process)
+            for category in inputs.categories
+        ]
     return RangePlan(
         table=_joined((p.table for p in parts), LINE_COLUMNS),
         changes=_joined((p.changes for p in parts), CHANGE_COLUMNS),
@@ -265,63 +297,6 @@ def _joined(frames: Iterable[pd.DataFrame], columns: list[str]) -> pd.DataFrame:
 
 
 @dataclass(frozen=True)
-class _Inputs:
-    """The tables, checked and with every store in its cluster."""
-
-    demand: pd.DataFrame
-    products: pd.DataFrame
-    stores: pd.DataFrame
-    today: pd.DataFrame
-    spaces: pd.DataFrame | None
-    skipped: pd.DataFrame
-
-    @property
-    def categories(self) -> list[str]:
-        return sorted(self.demand["category"].unique())
-
-    @classmethod
-    def of(
-        cls,
-        demand: pd.DataFrame,
-        products: pd.DataFrame,
-        clusters: pd.DataFrame,
-        rules: RangeRules,
-        today: pd.DataFrame,
-        spaces: pd.DataFrame | None,
-    ) -> _Inputs:
-        _require("demand", demand, ["store_id", "sku", "category", "units", "margin"], ["store_id", "sku"])
-        widths = ["width_cm"] if rules.unit == "width_cm" else []
-        _require("products", products, ["sku", "name", *widths], ["sku"])
-        _require("clusters", clusters, ["store_id", "store_cluster"], ["store_id"])
-        _require("today", today, ["store_id", "sku"], [])
-        if spaces is not None:
-            _require("spaces", spaces, ["store_id", "category", "capacity"], ["store_id", "category"])
-        known = set(products["sku"])
-        _unknown("demand", "sku", demand.loc[~demand["sku"].isin(known), "sku"], "products")
-        for rule in ("core", "must_list", "must_not"):
-            named = pd.Series(sorted(all_skus(getattr(rules, rule)) - set(demand["sku"])), dtype=object)
-            _unknown(f"rules.{rule}", "sku", named, "demand (no forecast, so it can't be planned)")
-        if rules.unit == "width_cm":
-            width = products.loc[products["sku"].isin(set(demand["sku"])), ["sku", "width_cm"]]
-            bad = width.loc[~(width["width_cm"] > 0), "sku"]
-            if len(bad):
-                raise TableError(
-                    f"products: {len(bad)} of {len(width):,} planned SKUs have no width_cm above 0 "
-                    f"({_few(bad)}). Fill the column, or set unit = 'count'."
-                )
-        stores = clusters[["store_id", "store_cluster"]].dropna()
-        kept = demand[demand["store_id"].isin(set(stores["store_id"]))]
-        lost = sorted(set(demand["store_id"]) - set(stores["store_id"]))
-        skipped = pd.DataFrame(
-            {"store_id": lost, "category": None, "sku": None, "reason": "the store is in no store cluster"},
-            columns=SKIPPED_COLUMNS,
-        )
-        listed = today[["store_id", "sku"]].drop_duplicates()
-        listed = listed[listed["store_id"].isin(set(stores["store_id"]))]
-        return cls(kept, products.set_index("sku"), stores, listed, spaces, skipped)
-
-
-@dataclass(frozen=True)
 class _Part:
     """One category's share of the plan."""
 
@@ -335,38 +310,61 @@ class _Part:
 
 
 @dataclass(frozen=True)
-class CategoryData:
-    """Forecasts of one category as arrays over the stores that have space for it.
+class _Outcome:
+    """Plan and today, by store and SKU."""
 
-    Stores are sorted by cluster, planogram size and id; SKUs by id.
-    """
+    facings: Ints
+    units: Floats
+    margin: Floats
+    gained: Floats
+    units_today: Floats
+    margin_today: Floats
 
-    category: str
-    store_ids: npt.NDArray[np.str_]
-    store_cluster: npt.NDArray[np.str_]
-    planogram: npt.NDArray[np.int64]
-    skus: npt.NDArray[np.str_]
-    names: npt.NDArray[np.str_]
-    width: npt.NDArray[np.float64]
-    units: npt.NDArray[np.float64]
-    margin: npt.NDArray[np.float64]
-    low: npt.NDArray[np.float64]
-    high: npt.NDArray[np.float64]
-    today: npt.NDArray[np.bool_]
-    space_today: npt.NDArray[np.float64]
+    @classmethod
+    def of(cls, data: CategoryData, facings: Ints, rules: RangeRules) -> _Outcome:
+        returns = np.concatenate([[0.0, 1.0], 1.0 + np.cumsum(rules.facing_returns)])
+        by_store = facings[data.planogram]
+        units_today, margin_today, _ = data.outcome(data.today.astype(np.int64), returns)
+        return cls(by_store, *data.outcome(by_store, returns), units_today, margin_today)
 
 
 def _plan_category(
-    inputs: _Inputs, category: str, rules: RangeRules, options: SolverOptions, period: str
+    inputs: RangeInputs,
+    category: str,
+    rules: RangeRules,
+    options: SolverOptions,
+    period: str,
+    process: SolverProcess,
 ) -> _Part:
-    data, problem, skipped = _category_problem(inputs, category, rules)
+    data, problem, skipped = category_problem(inputs, category, rules)
     empty = pd.DataFrame()
     if data is None or problem is None:
         return _Part(empty, empty, {}, empty, empty, empty, skipped)
-    listed, result, checks = solve_ranges(problem, rules, options)
+    facings, result, checks = solve_ranges(problem, rules, options, process)
     _log.info("%s: %s, gap %.2e, %.2f s", category, result.status, result.gap, result.seconds)
-    lines = _lines(data, problem, listed, rules, period)
-    solver = {
+    outcome = _Outcome.of(data, facings, rules)
+    lines = _lines(data, problem, facings, outcome, rules, period)
+    planograms = pd.DataFrame(
+        {
+            "store_id": data.store_ids,
+            "store_cluster": data.store_cluster,
+            "category": category,
+            "tier": np.array(problem.tiers, dtype=object)[data.planogram],
+        }
+    )
+    return _Part(
+        lines,
+        _changes(data, problem, outcome, lines),
+        _solver_line(category, result, checks),
+        _spaces(data, problem, facings, outcome, rules),
+        planograms,
+        checks.assign(category=category),
+        skipped,
+    )
+
+
+def _solver_line(category: str, result: SolverResult, checks: pd.DataFrame) -> dict[str, Any]:
+    return {
         "category": category,
         "status": result.status,
         "objective": result.objective,
@@ -379,182 +377,18 @@ def _plan_category(
         "constraints_checked": int(checks["checked"].sum()),
         "worst_violation": float(checks["worst_violation"].max()),
     }
-    planograms = pd.DataFrame(
-        {
-            "store_id": data.store_ids,
-            "store_cluster": data.store_cluster,
-            "category": category,
-            "tier": np.array(problem.tiers, dtype=object)[data.planogram],
-        }
-    )
-    return _Part(
-        lines,
-        _changes(data, problem, listed, lines),
-        solver,
-        _spaces(data, problem, listed, rules),
-        planograms,
-        checks.assign(category=category),
-        skipped,
-    )
-
-
-def _category_problem(
-    inputs: _Inputs, category: str, rules: RangeRules
-) -> tuple[CategoryData | None, RangeProblem | None, pd.DataFrame]:
-    demand = inputs.demand[inputs.demand["category"] == category]
-    skus = np.sort(demand["sku"].unique().astype(str))
-    stores = inputs.stores.sort_values("store_id", ignore_index=True)
-    width = (
-        inputs.products["width_cm"].reindex(skus).to_numpy(dtype=float)
-        if "width_cm" in inputs.products
-        else np.full(skus.size, np.nan)
-    )
-    space = width if rules.unit == "width_cm" else np.ones(skus.size)
-    sku_index, store_index = pd.Index(skus), pd.Index(stores["store_id"])
-    today = np.zeros((len(stores), skus.size), dtype=bool)
-    listed = inputs.today[inputs.today["sku"].isin(set(skus))]
-    today[store_index.get_indexer(listed["store_id"]), sku_index.get_indexer(listed["sku"])] = True
-    space_today = today @ space
-    capacity = _capacities(inputs.spaces, category, stores["store_id"], space_today)
-    has_space = capacity > 0
-    skipped = pd.DataFrame(
-        {
-            "store_id": stores.loc[~has_space, "store_id"],
-            "category": category,
-            "sku": None,
-            "reason": "the store has no space for the category",
-        },
-        columns=SKIPPED_COLUMNS,
-    )
-    in_category = inputs.today["sku"].isin(
-        set(inputs.products.index[inputs.products["category"] == category]) - set(skus)
-        if "category" in inputs.products
-        else set()
-    )
-    unforecast = inputs.today[in_category].assign(
-        category=category, reason="listed today but without a forecast: left as it is, its space not planned"
-    )
-    skipped = _joined([skipped, unforecast], SKIPPED_COLUMNS)
-    if not has_space.any():
-        return None, None, skipped
-
-    stores, today, space_today, capacity = (
-        stores[has_space].reset_index(drop=True),
-        today[has_space],
-        space_today[has_space],
-        capacity[has_space],
-    )
-    planogram, frame = _planograms(stores, capacity, rules)
-    order = np.lexsort((stores["store_id"].to_numpy(dtype=str), planogram))
-    rows = pd.Index(stores["store_id"].to_numpy()[order]).get_indexer(demand["store_id"])
-    columns = sku_index.get_indexer(demand["sku"])
-    usable = rows >= 0
-
-    def matrix(column: str) -> npt.NDArray[np.float64]:
-        values = np.full((len(stores), skus.size), np.nan)
-        if column in demand:
-            values[rows[usable], columns[usable]] = demand[column].to_numpy(dtype=float)[usable]
-        return values
-
-    data = CategoryData(
-        category=category,
-        store_ids=stores["store_id"].to_numpy(dtype=object)[order],
-        store_cluster=stores["store_cluster"].to_numpy(dtype=object)[order],
-        planogram=planogram[order],
-        skus=skus,
-        names=inputs.products["name"].reindex(skus).to_numpy(dtype=object),
-        width=width,
-        units=matrix("units"),
-        margin=matrix("margin"),
-        low=matrix("low"),
-        high=matrix("high"),
-        today=today[order],
-        space_today=space_today[order],
-    )
-    return data, _problem(data, frame, space, rules), skipped
-
-
-def _capacities(
-    spaces: pd.DataFrame | None, category: str, store_ids: pd.Series, space_today: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
-    if spaces is None:
-        return space_today
-    given = spaces[spaces["category"] == category].set_index("store_id")["capacity"]
-    # A store without a line has no such shelf.
-    return given.reindex(store_ids).fillna(0.0).to_numpy(dtype=float)
-
-
-def _planograms(
-    stores: pd.DataFrame, capacity: npt.NDArray[np.float64], rules: RangeRules
-) -> tuple[npt.NDArray[np.int64], pd.DataFrame]:
-    """Number of each store's planogram, and the planograms: store_cluster, tier, stores, capacity."""
-    planogram = np.empty(len(stores), dtype=np.int64)
-    lines: list[dict[str, Any]] = []
-    names = stores["store_cluster"].to_numpy(dtype=object)
-    for cluster in sorted(set(names)):
-        members = np.flatnonzero(names == cluster)
-        sizes = planogram_sizes(capacity[members], rules.max_tiers, rules.tier_spread)
-        for size in range(int(sizes.max()) + 1):
-            mine = members[sizes == size]
-            planogram[mine] = len(lines)
-            room = float(capacity[mine].mean())
-            lines.append(
-                {
-                    "store_cluster": cluster,
-                    "tier": TIER_NAMES[int(sizes.max()) + 1][size],
-                    "stores": mine.size,
-                    "capacity": max(1.0, np.floor(room + 0.5)) if rules.unit == "count" else room,
-                }
-            )
-    return planogram, pd.DataFrame(lines)
-
-
-def _problem(
-    data: CategoryData, frame: pd.DataFrame, space: npt.NDArray[np.float64], rules: RangeRules
-) -> RangeProblem:
-    margin = np.zeros((len(frame), data.skus.size))
-    # A pair without a forecast can't sell; if a whole planogram has none, the SKU is closed to it.
-    np.add.at(margin, data.planogram, np.nan_to_num(data.margin))
-    forecast = np.zeros(margin.shape, dtype=bool)
-    np.logical_or.at(forecast, data.planogram, np.isfinite(data.margin))
-    clusters = tuple(dict.fromkeys(frame["store_cluster"]))
-    names = frame["store_cluster"].to_numpy(dtype=object)
-
-    def marked(rule: str) -> npt.NDArray[np.bool_]:
-        return np.array(
-            [[sku in skus for sku in data.skus] for skus in (named[rule, name] for name in names)]
-        )
-
-    named = {
-        (rule, name): skus_of(getattr(rules, rule), name)
-        for rule in ("must_list", "must_not")
-        for name in clusters
-    }
-    return RangeProblem(
-        category=data.category,
-        skus=data.skus,
-        clusters=clusters,
-        cluster=pd.Index(clusters).get_indexer(names).astype(np.int64),
-        tiers=tuple(frame["tier"]),
-        stores=frame["stores"].to_numpy(dtype=np.int64),
-        capacity=frame["capacity"].to_numpy(dtype=float),
-        space=space,
-        margin=margin,
-        core=np.isin(data.skus, sorted(all_skus(rules.core))),
-        must=marked("must_list"),
-        banned=marked("must_not") | (~forecast & ~marked("must_list")),
-    )
 
 
 def _lines(
     data: CategoryData,
     problem: RangeProblem,
-    listed: npt.NDArray[np.bool_],
+    facings: Ints,
+    outcome: _Outcome,
     rules: RangeRules,
     period: str,
 ) -> pd.DataFrame:
     """One row per cluster and SKU planned or listed today."""
-    planned = listed[data.planogram]
+    listed, planned = facings > 0, outcome.facings > 0
     national = listed[problem.largest].all(axis=0)
     chain_units = np.nansum(data.units, axis=0)
     chain_share = chain_units / max(chain_units.sum(), 1e-12)
@@ -563,59 +397,64 @@ def _lines(
         here = data.store_cluster == cluster
         mine = np.flatnonzero(problem.cluster == number)
         sizes = listed[mine].sum(axis=0)
-        counted = np.where(sizes[None, :] > 0, planned[here], data.today[here])
-        worth = problem.margin[mine].sum(axis=0) / problem.space
-        rank = np.empty(worth.size, dtype=np.int64)
-        rank[np.argsort(-worth, kind="stable")] = np.arange(1, worth.size + 1)
         units_here = np.nansum(data.units[here], axis=0)
         with np.errstate(invalid="ignore", divide="ignore"):
             lift = units_here / max(units_here.sum(), 1e-12) / chain_share
-        tiers = np.array([problem.tiers[i] for i in mine], dtype=object)
         stores_planned, stores_today = planned[here].sum(axis=0), data.today[here].sum(axis=0)
-        status = np.where(sizes == 0, "delist", np.where(2 * stores_today >= stores_planned, "keep", "list"))
+        tiers = np.array([problem.tiers[i] for i in mine], dtype=object)
+        smallest = tiers[np.maximum(mine.size - sizes, 0) % mine.size]
         frame = pd.DataFrame(
             {
                 "store_cluster": cluster,
                 "category": data.category,
-                "tier": np.where(
-                    sizes == 0,
-                    "none",
-                    np.where(sizes == mine.size, "all", tiers[np.maximum(mine.size - sizes, 0) % mine.size]),
-                ),
+                "tier": np.where(sizes == 0, "none", np.where(sizes == mine.size, "all", smallest)),
                 "sku": data.skus.astype(object),
                 "name": data.names,
                 "scope": np.where(national, "national", "local"),
-                "status": status,
+                "status": np.where(
+                    sizes == 0, "delist", np.where(2 * stores_today >= stores_planned, "keep", "list")
+                ),
                 "stores": int(here.sum()),
                 "stores_planned": stores_planned,
                 "stores_today": stores_today,
+                "facings": facings[mine[-1]],
+                "units_transferred": outcome.gained[here].sum(axis=0),
                 "width_cm": data.width,
                 "lift": lift,
-                "rank": rank,
+                "rank": _rank(problem.margin[mine].sum(axis=0) / problem.space),
             }
         )
-        for column in ("units", "margin", "low", "high"):
-            frame[column] = _sum_over(getattr(data, column)[here], counted)
-        frame["reason"] = line_reasons(frame, problem, number, listed, rules, period)
+        counted = np.where(sizes[None, :] > 0, planned[here], data.today[here])
+        for column in ("units", "margin"):
+            now, after = getattr(outcome, f"{column}_today")[here], getattr(outcome, column)[here]
+            frame[column] = _sum_over(np.where(sizes[None, :] > 0, after, now), counted)
+        frame["low"], frame["high"] = _sum_over(data.low[here], counted), _sum_over(data.high[here], counted)
+        frame["reason"] = line_reasons(frame, data, problem, number, listed, rules, period)
         parts.append(frame[(sizes > 0) | (stores_today > 0)])
     table = pd.concat(parts, ignore_index=True)
-    table["_order"] = table["status"].eq("delist")
-    table = table.sort_values(["store_cluster", "_order", "rank", "sku"], kind="stable", ignore_index=True)
+    table["_last"] = table["status"].eq("delist")
+    table = table.sort_values(["store_cluster", "_last", "rank", "sku"], kind="stable", ignore_index=True)
     return table[LINE_COLUMNS]
 
 
-def _sum_over(values: npt.NDArray[np.float64], counted: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+def _rank(worth: Floats) -> Ints:
+    rank = np.empty(worth.size, dtype=np.int64)
+    rank[np.argsort(-worth, kind="stable")] = np.arange(1, worth.size + 1)
+    return rank
+
+
+def _sum_over(values: Floats, counted: npt.NDArray[np.bool_]) -> Floats:
     """Sum over stores where counted; NaN where no counted store has a value."""
     known = counted & np.isfinite(values)
     return np.where(known.any(axis=0), np.where(known, values, 0.0).sum(axis=0), np.nan)
 
 
 def _changes(
-    data: CategoryData, problem: RangeProblem, listed: npt.NDArray[np.bool_], lines: pd.DataFrame
+    data: CategoryData, problem: RangeProblem, outcome: _Outcome, lines: pd.DataFrame
 ) -> pd.DataFrame:
-    planned = listed[data.planogram]
+    planned = outcome.facings > 0
     store, sku = np.nonzero(planned | data.today)
-    action = np.where(planned & data.today, "keep", np.where(planned, "list", "delist"))[store, sku]
+    stays = planned[store, sku]
     frame = pd.DataFrame(
         {
             "store_id": data.store_ids[store],
@@ -623,9 +462,10 @@ def _changes(
             "category": data.category,
             "tier": np.array(problem.tiers, dtype=object)[data.planogram[store]],
             "sku": data.skus.astype(object)[sku],
-            "action": action,
-            "units": data.units[store, sku],
-            "margin": data.margin[store, sku],
+            "action": np.where(stays & data.today[store, sku], "keep", np.where(stays, "list", "delist")),
+            "facings": outcome.facings[store, sku],
+            "units": np.where(stays, outcome.units[store, sku], outcome.units_today[store, sku]),
+            "margin": np.where(stays, outcome.margin[store, sku], outcome.margin_today[store, sku]),
         }
     )
     frame["reason"] = change_reasons(frame, lines)
@@ -633,11 +473,15 @@ def _changes(
 
 
 def _spaces(
-    data: CategoryData, problem: RangeProblem, listed: npt.NDArray[np.bool_], rules: RangeRules
+    data: CategoryData, problem: RangeProblem, facings: Ints, outcome: _Outcome, rules: RangeRules
 ) -> pd.DataFrame:
-    margin_today = np.where(data.today, np.nan_to_num(data.margin), 0.0).sum(axis=1)
-    by_planogram = pd.DataFrame(
-        {"planogram": data.planogram, "space": data.space_today, "margin": margin_today}
+    by_store = pd.DataFrame(
+        {
+            "planogram": data.planogram,
+            "space": data.space_today,
+            "margin_today": np.nansum(outcome.margin_today, axis=1),
+            "margin": np.nansum(outcome.margin, axis=1),
+        }
     ).groupby("planogram")
     return pd.DataFrame(
         {
@@ -646,46 +490,11 @@ def _spaces(
             "tier": problem.tiers,
             "stores": problem.stores,
             "capacity": problem.capacity,
-            "used": listed @ problem.space,
+            "used": facings @ problem.space,
             "unit": rules.unit,
-            "today_low": by_planogram["space"].min().to_numpy(),
-            "today_high": by_planogram["space"].max().to_numpy(),
-            "margin_today": by_planogram["margin"].sum().to_numpy(),
-            "margin": (problem.margin * listed).sum(axis=1),
+            "today_low": by_store["space"].min().to_numpy(),
+            "today_high": by_store["space"].max().to_numpy(),
+            "margin_today": by_store["margin_today"].sum().to_numpy(),
+            "margin": by_store["margin"].sum().to_numpy(),
         }
     )
-
-
-def _require(table: str, frame: pd.DataFrame, columns: list[str], key: list[str]) -> None:
-    missing = [column for column in columns if column not in frame]
-    if missing:
-        raise TableError(
-            f"{table}: no column {', '.join(missing)}. Its columns are {', '.join(map(str, frame.columns))}."
-        )
-    if key and frame.duplicated(key).any():
-        twice = frame.loc[frame.duplicated(key), key].head(3).to_numpy().tolist()
-        raise TableError(
-            f"{table}: {int(frame.duplicated(key).sum())} of {len(frame):,} rows repeat a {' and '.join(key)} "
-            f"({twice}). Give one row each."
-        )
-    for column in columns:
-        if (
-            pd.api.types.is_numeric_dtype(frame[column])
-            and np.isinf(frame[column].to_numpy(dtype=float)).any()
-        ):
-            raise TableError(
-                f"{table}: column {column} holds infinite values. Replace them by NaN or a number."
-            )
-
-
-def _unknown(table: str, column: str, values: pd.Series, where: str) -> None:
-    if len(values):
-        raise TableError(
-            f"{table}: {values.nunique()} values of {column} are not in {where} ({_few(values)}). "
-            "Add them there, or take them out here."
-        )
-
-
-def _few(values: pd.Series) -> str:
-    shown = ", ".join(map(str, sorted(values.astype(str).unique())[:3]))
-    return shown + (", …" if values.nunique() > 3 else "")

@@ -9,10 +9,55 @@ from typing import Literal
 
 from geomarket.errors import SettingsError
 
-__all__ = ["RangeRules", "SkuList"]
+__all__ = ["RangeLimit", "RangeRules", "SkuList"]
 
 #: SKUs for the whole chain, or a mapping from store cluster to its SKUs.
 SkuList = Sequence[str] | Mapping[str, Sequence[str]]
+
+
+@dataclass(frozen=True)
+class RangeLimit:
+    """Least and most SKUs of a kind in every planogram.
+
+    Parameters
+    ----------
+    column : str
+        Column of the products table ("subcategory", "brand", "price_tier" …); "price_tier" is made from the price
+        where the table has none ("low", "middle", "high": thirds of the category).
+    value : str
+        The kind: its value in that column.
+    least, most : int
+        SKUs of it in a planogram.
+    store_cluster : str, optional
+        Only in this cluster.
+
+    Examples
+    --------
+    >>> RangeLimit("subcategory", "Decaf", least=1).words
+    'at least 1 SKU with subcategory Decaf'
+    """
+
+    column: str
+    value: str
+    least: int = 0
+    most: int = 1_000_000
+    store_cluster: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.least <= self.most:
+            raise SettingsError(
+                f"limit on {self.column} {self.value}: least is {self.least} and most {self.most}; "
+                "give 0 <= least <= most."
+            )
+
+    @property
+    def words(self) -> str:
+        """What the limit demands."""
+        parts = [f"at least {self.least}"] if self.least else []
+        parts += [f"at most {self.most}"] if self.most < 1_000_000 else []
+        plural = "" if (self.most if self.most < 1_000_000 else self.least) == 1 else "s"
+        where = f" in {self.store_cluster}" if self.store_cluster else ""
+        return f"{' and '.join(parts) or 'any number of'} SKU{plural} with {self.column} {self.value}{where}"
 
 
 @dataclass(frozen=True)
@@ -43,6 +88,30 @@ class RangeRules:
         A SKU is listed in at least so many stores, or in none.
     listing_cost : float
         Money per period for each SKU in each store cluster's range.
+    sku_cost : float
+        Money per period for each SKU that any store of the chain lists.
+    max_distinct : int or None
+        Most SKUs of a category in the whole chain.
+    dc_cost : float
+        Money per period for each SKU that a distribution centre stocks; which centre serves which store is given to
+        :func:`plan_ranges`.
+    change_cost : float
+        Money per period for each listing and each delisting in a store against today, what it costs once spread
+        over the time the range stands.
+    max_changes : int or None
+        Most listings and delistings together in any one store and category.
+    max_facings : int
+        Most facings of a SKU; each takes its width again (or a place, if counted).
+    facing_returns : tuple of float
+        Extra margin from the second, third … facing, as shares of the margin with one. An assumption of the planner.
+    limits : tuple of RangeLimit
+        Least and most SKUs of a kind.
+    order_periods : float or None
+        Periods of the chain's sales that one order to the supplier may cover. A SKU whose minimum order quantity
+        (``products.moq``, units) would last longer is not listed.
+    case_periods : float or None
+        Periods that one case may last in a store. A SKU of which the average store of a planogram would take longer
+        to sell a case (``products.case_pack``, units) is not listed there.
     range_cost : float
         Money per period for each distinct range. A cluster that takes the chain's common range (one nested
         ladder from the smallest planogram to the largest) shares its cost with the others that do. At 0 every
@@ -64,6 +133,16 @@ class RangeRules:
     must_not: SkuList = ()
     min_stores: int = 1
     listing_cost: float = 0.0
+    sku_cost: float = 0.0
+    max_distinct: int | None = None
+    dc_cost: float = 0.0
+    change_cost: float = 0.0
+    max_changes: int | None = None
+    max_facings: int = 1
+    facing_returns: tuple[float, ...] = ()
+    limits: tuple[RangeLimit, ...] = ()
+    order_periods: float | None = None
+    case_periods: float | None = None
     range_cost: float = 0.0
 
     def __post_init__(self) -> None:
@@ -77,6 +156,13 @@ class RangeRules:
             raise SettingsError(f"max_tiers is {self.max_tiers}; a cluster has 1 to 3 planogram sizes.")
         if not 0 <= self.core_share <= 1:
             raise SettingsError(f"core_share is {self.core_share}; give a share between 0 and 1.")
+        if self.max_facings < 1 or len(self.facing_returns) != self.max_facings - 1:
+            raise SettingsError(
+                f"max_facings is {self.max_facings} and facing_returns has {len(self.facing_returns)} values; give one "
+                "for each facing after the first."
+            )
+        if any(not math.isfinite(share) or share < 0 for share in self.facing_returns):
+            raise SettingsError("facing_returns must be finite shares of at least 0.")
         if isinstance(self.core, Mapping):
             raise SettingsError(
                 "core is the same in every store cluster: give SKUs, not a mapping. See must_list."

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from geomarket.assortment.data import CategoryData
 from geomarket.assortment.problem import RangeProblem
 from geomarket.assortment.rules import RangeRules
 
@@ -17,6 +18,7 @@ ABOUT_THE_SAME = 1.15
 
 def line_reasons(
     lines: pd.DataFrame,
+    data: CategoryData,
     problem: RangeProblem,
     cluster: int,
     listed: npt.NDArray[np.bool_],
@@ -30,30 +32,24 @@ def line_reasons(
     largest = int(problem.largest[cluster])
     places = int(listed[largest].sum())
     core = _core_words(problem, rules, listed)
+    swaps = _swap_words(data, problem, cluster, listed[largest])
     reasons = []
-    for i, line in enumerate(
-        zip(
-            lines["status"],
-            lines["tier"],
-            lines["lift"],
-            lines["rank"],
-            lines["margin"],
-            lines["stores_planned"],
-        )
+    columns = ("status", "tier", "lift", "rank", "margin", "stores_planned")
+    for i, (status, tier, lift, rank, margin, stores) in enumerate(
+        zip(*(lines[c].tolist() for c in columns))
     ):
-        status, tier, lift, rank, margin, stores = line
-        rule = "on the must-list" if problem.must[largest, i] else core[i]
         if status == "delist":
-            reasons.append(_delist(problem, rules, largest, i, lift, rank, places, margin, period))
+            words = _delist(problem, rules, largest, i, lift, rank, places, margin, period)
+            reasons.append(f"{words}; {swaps[i]}" if swaps[i] else words)
             continue
+        rule = "on the must-list" if problem.must[largest, i] else core[i]
+        others = "" if rank <= places or rule else " (space or rules passed over others)"
         parts = [rule] if rule else []
-        parts.append(_rate(lift))
-        parts.append(
-            f"ranks {rank} for {places} places"
-            + ("" if rank <= places or rule else " (space or rules passed over others)")
-        )
+        parts += [_rate(lift), f"ranks {rank} for {places} places{others}"]
         parts.append(_earns(margin, period, f"in {stores} {'store' if stores == 1 else 'stores'}"))
-        if tier not in ("all", "none"):
+        if swaps[i]:
+            parts.append(swaps[i])
+        if tier != "all":
             parts.append(f"only in size {tier}" if tier == "L" else f"from size {tier} up")
         reasons.append("; ".join(parts))
     return reasons
@@ -62,10 +58,10 @@ def line_reasons(
 def _core_words(problem: RangeProblem, rules: RangeRules, listed: npt.NDArray[np.bool_]) -> list[str]:
     held = np.asarray(listed[problem.core_planograms(rules)].all(axis=0))
     worth = problem.margin / problem.space
-    # Worst place over the clusters, as the share of candidates that do no worse.
     by_cluster = np.vstack(
         [worth[problem.cluster == number].sum(axis=0) for number in range(len(problem.clusters))]
     )
+    # Worst place over the clusters, as the share of candidates that do no worse.
     places = np.argsort(np.argsort(-by_cluster, axis=1, kind="stable"), axis=1, kind="stable") + 1
     top = np.ceil(100 * places.max(axis=0) / problem.skus.size).astype(int)
     words = []
@@ -77,6 +73,28 @@ def _core_words(problem: RangeProblem, rules: RangeRules, listed: npt.NDArray[np
             words.append(f"in the national core{best}")
         else:
             words.append("")
+    return words
+
+
+def _swap_words(
+    data: CategoryData, problem: RangeProblem, cluster: int, listed: npt.NDArray[np.bool_]
+) -> list[str]:
+    """What a listed SKU takes over and from which, and how many buyers of an unlisted one find another."""
+    words = [""] * problem.skus.size
+    if not data.substitution.nnz:
+        return words
+    units = problem.units if problem.units is not None else np.zeros(problem.shape)
+    here = units[problem.cluster == cluster].sum(axis=0)
+    pairs = data.substitution.tocoo()
+    found = np.bincount(pairs.coords[0], pairs.data * listed[pairs.coords[1]], problem.skus.size)
+    for i in np.flatnonzero(~listed & (found > 0)):
+        words[i] = f"{found[i]:.0%} of its buyers find another SKU here"
+    most = np.zeros(problem.skus.size)
+    for i, j, share in zip(*pairs.coords, pairs.data):
+        moved = here[i] * share
+        if listed[j] and not listed[i] and moved > most[j]:
+            most[j] = moved
+            words[j] = f"replaces {data.names[i]}, which {share:.0%} of buyers would swap for it"
     return words
 
 
@@ -110,6 +128,8 @@ def _delist(
     if problem.banned[largest, sku]:
         return "delisted: on the must-not list" if np.isfinite(margin) else "delisted: no forecast here"
     earns = _earns(margin, period, "where it is listed today")
+    if problem.slow is not None and problem.slow[largest, sku]:
+        return f"delisted: a case would last longer than {rules.case_periods:g} {period}s in the average store; {earns}"
     worth = float(problem.margin[problem.cluster == problem.cluster[largest], sku].sum())
     if worth <= rules.listing_cost:
         cost = (
@@ -120,17 +140,35 @@ def _delist(
         return f"delisted: would earn {worth:,.2f} a {period} over the cluster, {cost}; {_rate(lift)}"
     if rank > places:
         return f"delisted: ranks {rank} for {places} places in this cluster; {earns}; {_rate(lift)}"
+    why = _other_rules(problem, rules)
+    because = " or ".join(why) if why else "a set of other SKUs earns more in the space"
+    return f"delisted: ranks {rank} for {places} places, but {because}; {earns}"
+
+
+def _other_rules(problem: RangeProblem, rules: RangeRules) -> list[str]:
+    """Rules in force that can keep out a SKU whose rank would have got it in."""
     why = []
     if rules.min_stores > 1:
         why.append(f"fewer than {rules.min_stores} stores would list it")
+    if rules.order_periods is not None:
+        why.append("the chain would sell too little for an order")
     if rules.core_share > 0 or problem.core.any() or problem.must.any():
         why.append("the core or must-list takes its place")
+    if rules.max_distinct is not None or rules.sku_cost or rules.dc_cost:
+        why.append("the chain carries fewer SKUs")
+    if rules.max_changes is not None or rules.change_cost:
+        why.append("changes are limited or cost more")
+    if problem.limits:
+        why.append("a limit on its kind is reached")
+    if problem.pairs.size:
+        why.append("its buyers take others")
+    if rules.max_facings > 1:
+        why.append("further facings of others earn more")
     if rules.unit == "width_cm":
         why.append("it does not fit beside the others")
     if rules.range_cost > 0:
         why.append("a common range saves more")
-    because = " or ".join(why) if why else "a set of other SKUs earns more in the space"
-    return f"delisted: ranks {rank} for {places} places, but {because}; {earns}"
+    return why
 
 
 def change_reasons(changes: pd.DataFrame, lines: pd.DataFrame) -> npt.NDArray[np.object_]:

@@ -67,54 +67,45 @@ def offer_options(
             # More sales after an offer than before are no effect to bank on.
             dip = effect["dip"].fillna(0.0).clip(upper=0.0).to_numpy()[usable]
             dip = dip if response.dip_form == "after" else -dip * log_price
-            for t, period in enumerate(periods):
-                parts.append(
-                    _money(
-                        base[usable],
-                        rise[usable, t],
-                        rise[usable, t + 1],
-                        log_lift,
-                        error,
-                        dip,
-                        depth,
-                        channel,
-                        rules,
-                    ).assign(period=period, t=t)
-                )
-    return pd.concat(parts, ignore_index=True)
+            parts.append(
+                _money(base[usable], rise[usable], np.exp(log_lift), error, dip, depth, channel, rules)
+            )
+    offers = pd.concat(parts, ignore_index=True)
+    return offers.assign(period=pd.Index(periods).take(offers["t"].to_numpy()))
 
 
 def _money(
     base: pd.DataFrame,
     season: np.ndarray,
-    season_after: np.ndarray,
-    log_lift: np.ndarray,
+    lift: np.ndarray,
     error: np.ndarray,
     dip: np.ndarray,
     depth: float,
     channel: str,
     rules: PromotionRules,
 ) -> pd.DataFrame:
-    unit_margin, cut = base["unit_margin"].to_numpy(), depth * base["price"].to_numpy()
-    baseline = base["baseline"].to_numpy() * season
-    contact = rules.contact_cost.get(channel, 0.0) * base["stores"].to_numpy()
-    loss_after = base["baseline"].to_numpy() * season_after * -np.expm1(dip) * unit_margin
-    # What an extra unit brings, funding and what it takes from its neighbours included.
-    per_unit = (
-        unit_margin
-        - cut * (1 - rules.funding_share)
-        - rules.cannibalisation * base["others_margin"].to_numpy()
-    )
+    """Options of one depth and channel: every SKU of ``base`` in every period (``season`` has one more)."""
+    n_periods = season.shape[1] - 1
+    long = np.repeat(np.arange(len(base)), n_periods)
+    t = np.tile(np.arange(n_periods), len(base))
 
-    uplift = baseline * np.expm1(log_lift)
-    low = baseline * np.expm1(log_lift - stats.norm.ppf(0.95) * error)
+    def of(column: str) -> np.ndarray:
+        return base[column].to_numpy()[long]
+
+    unit_margin, cut, mean = of("unit_margin"), depth * of("price"), of("baseline")
+    baseline = mean * season[long, t]
+    uplift = baseline * (lift[long] - 1)
+    low = baseline * (lift * np.exp(-stats.norm.ppf(0.95) * error) - 1)[long]
+    # What an extra unit brings, funding and what it takes from its neighbours included.
+    per_unit = unit_margin - cut * (1 - rules.funding_share) - rules.cannibalisation * of("others_margin")
     frame = pd.DataFrame(
         {
-            "store_cluster": base["store_cluster"].to_numpy(),
-            "sku": base["sku"].to_numpy(),
-            "name": base["name"].to_numpy(),
-            "category": base["category"].to_numpy(),
-            "stores": base["stores"].to_numpy(),
+            "store_cluster": of("store_cluster"),
+            "sku": of("sku"),
+            "name": of("name"),
+            "category": of("category"),
+            "stores": of("stores"),
+            "t": t,
             "depth": depth,
             "mechanic": "price cut",
             "channel": channel,
@@ -122,16 +113,16 @@ def _money(
             "uplift_units": uplift,
             "incremental_margin": uplift * (unit_margin - cut),
             "subsidised": baseline * cut,
-            "cannibalised": rules.cannibalisation * uplift * base["others_margin"].to_numpy(),
+            "cannibalised": rules.cannibalisation * uplift * of("others_margin"),
             "halo": 0.0,
-            "dip": loss_after,
+            "dip": mean * season[long, t + 1] * -np.expm1(dip)[long] * unit_margin,
             "funding": rules.funding_share * cut * (baseline + uplift),
-            "contact_cost": contact,
+            "contact_cost": rules.contact_cost.get(channel, 0.0) * of("stores"),
         }
     )
     frame["net"] = net_of(frame)
     frame["net_low"] = frame["net"] + np.minimum(per_unit * (low - uplift), 0.0)
-    frame["cost"] = cut * (baseline + uplift) + contact - frame["funding"]
+    frame["cost"] = cut * (baseline + uplift) + frame["contact_cost"] - frame["funding"]
     return frame
 
 

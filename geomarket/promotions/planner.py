@@ -12,7 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from geomarket.assortment.milp import LinearProgram, ProgramBuilder, SolverOptions, SolverResult, solve
+from geomarket.assortment.milp import LinearProgram, ProgramBuilder
+from geomarket.assortment.solving import SolverOptions, SolverResult
+from geomarket.assortment.worker import solve
 from geomarket.errors import SolverError, TableError
 from geomarket.promotions.economics import MONEY_COLUMNS, net_of, offer_options
 from geomarket.promotions.response import PromotionResponse

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from geomarket.assortment import RangeRules, SolverOptions
-from geomarket.assortment.problem import RangeProblem, check_ranges, solve_ranges
+from geomarket.assortment.audit import check_ranges
+from geomarket.assortment.optimise import solve_ranges
+from geomarket.assortment.problem import RangeProblem
 from geomarket.errors import InfeasibleError
 
 EXACT = SolverOptions(gap=0.0, time_limit=60.0)
@@ -130,7 +132,7 @@ def test_a_broken_rule_is_seen_outside_the_solver() -> None:
         "min_stores": np.array([[1, 1, 0, 0, 0], [1, 1, 0, 0, 1], [1, 1, 0, 0, 0]], dtype=bool),
     }
     for rule, broken in planted.items():
-        found = check_ranges(problem, rules, broken, 0.0).set_index("rule")["worst_violation"]
+        found = check_ranges(problem, rules, broken.astype(int), 0.0).set_index("rule")["worst_violation"]
         assert found[rule] > 0.5, rule
     dearer = check_ranges(problem, rules, listed, result.objective + 1.0).set_index("rule")["worst_violation"]
     assert dearer["money"] > 1e-3

@@ -11,7 +11,7 @@ import pytest
 import statsmodels.api as sm
 
 from geomarket.assortment import SolverOptions
-from geomarket.assortment.milp import solve
+from geomarket.assortment.worker import solve
 from geomarket.promotions import (
     PromotionResponse,
     PromotionRules,
