@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,8 +10,8 @@ import duckdb
 import pyarrow as pa
 
 from geomarket.errors import TableError
-from geomarket.market.casting import identifier, literal
-from geomarket.market.column_types import caster_of, check_types
+from geomarket.market.casting import identifier, literal, typed_select
+from geomarket.market.column_types import caster_of, check_types, columns_of
 from geomarket.market.context import Context
 from geomarket.market.contract import TABLES, Column
 from geomarket.market.findings import ADDED_UP, KEPT, LEFT_OUT, NETTED, Findings
@@ -25,6 +26,8 @@ NO_UNITS = "revenue without units"
 OPPOSITE_SIGNS = "units and revenue have opposite signs"
 MORE_RETURNED = "more returned than sold in the period"
 
+_WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+
 
 @dataclass(frozen=True)
 class _Fault:
@@ -34,6 +37,25 @@ class _Fault:
     reason: str
     condition: str
     value: str
+
+
+@dataclass(frozen=True)
+class _Checked:
+    """A view of typed rows with ``fault`` (0: none) and ``wanted``, and what one pass over it counted.
+
+    ``numbered`` is SQL of the same with row numbers. ``faults``: rows by number of the fault. ``idle``, ``outside``:
+    good rows without trade, and outside the window. ``first``, ``last``, ``stamps``: of the rows to use, the first
+    and last day, and on how many days of the week (of the month) their dates fall.
+    """
+
+    view: str
+    numbered: str
+    faults: dict[int, int]
+    idle: int = 0
+    outside: int = 0
+    first: dt.date | None = None
+    last: dt.date | None = None
+    stamps: int = 0
 
 
 def clean_sales(
@@ -72,10 +94,10 @@ def clean_sales(
         f"CREATE OR REPLACE TEMP TABLE netted_sales AS SELECT store_id, sku, {start} AS period, "
         "CAST(sum(units) AS BIGINT) AS units, CAST(sum(revenue) AS DECIMAL(18, 2)) AS revenue, "
         "count(*) AS lines, count(*) FILTER (units < 0) AS returns "
-        f"FROM {checked} WHERE fault = 0 AND wanted GROUP BY ALL"
+        f"FROM {checked.view} WHERE fault = 0 AND wanted GROUP BY ALL"
     ).fetchall()
     _count_netting(connection, raw, findings)
-    _count_part_periods(connection, raw, checked, plan.period, findings)
+    _count_part_periods(raw, checked, plan.period, findings)
     connection.execute(
         "CREATE OR REPLACE TABLE sales AS SELECT store_id, sku, period, units, revenue FROM netted_sales "
         "WHERE units > 0 ORDER BY store_id, sku, period"
@@ -108,7 +130,7 @@ def clean_baskets(
         If most values of a column can't be used.
     """
     checked = _checked(connection, raw, context, findings)
-    usable = f"FROM {checked} WHERE fault = 0 AND wanted"
+    usable = f"FROM {checked.view} WHERE fault = 0 AND wanted"
     texts, returns = connection.execute(
         f"SELECT count(*) FILTER (TRY_CAST(basket_id AS BIGINT) IS NULL), count(*) FILTER (units < 0) {usable}"
     ).fetchall()[0]
@@ -129,8 +151,8 @@ def clean_baskets(
 
 def _checked(
     connection: duckdb.DuckDBPyConnection, raw: RawTable, context: Context, findings: Findings
-) -> str:
-    """Make a view of typed rows with ``fault`` (0: none) and ``wanted``; count and list the faulty ones."""
+) -> _Checked:
+    """Judge every row; count and list the faulty ones."""
     note_read(raw, findings)
     settings = context.settings.tables.given()[raw.name]
     check_types(connection, raw, settings)
@@ -141,16 +163,36 @@ def _checked(
         _known_table(connection, f"known_{column}", known)
     faults = _faults(raw, context)
     cases = " ".join(f"WHEN {fault.condition} THEN {i + 1}" for i, fault in enumerate(faults))
-    view = identifier(f"checked_{raw.name}")
     judged = f"SELECT *, CASE {cases} ELSE 0 END AS fault, {_wanted(context)} AS wanted"
+    view = identifier(f"checked_{raw.name}")
     connection.execute(
         f"CREATE OR REPLACE TEMP VIEW {view} AS {judged} FROM ({_typed(raw, context)})"
     ).fetchall()
     # Rows are numbered only to list faulty ones: numbering keeps DuckDB from scanning in parallel.
     numbered = f"({judged} FROM ({_typed(raw, context, numbered=True)}))"
-    _count_faults(connection, raw, (view, numbered), faults, context, findings)
-    _count_unwanted(connection, raw, view, context, findings)
-    return view
+    checked = _counted(connection, view, numbered, context.settings.plan.period)
+    _note_faults(connection, raw, checked, faults, context, findings)
+    _note_unwanted(raw, checked, context, findings)
+    return checked
+
+
+def _counted(connection: duckdb.DuckDBPyConnection, view: str, numbered: str, period: str) -> _Checked:
+    stamp = "isodow" if period == "week" else "day"
+    rows = connection.execute(
+        "SELECT fault, fault = 0 AND wanted, count(*), count(*) FILTER (units = 0), min(period), max(period), "
+        f"count(DISTINCT {stamp}(period)) FROM {view} GROUP BY ALL"
+    ).fetchall()
+    faults: dict[int, int] = {}
+    idle = outside = stamps = 0
+    first = last = None
+    for fault, used, count, without_trade, earliest, latest, days in rows:
+        if used:
+            first, last, stamps = earliest, latest, days
+        elif fault:
+            faults[fault] = faults.get(fault, 0) + count
+        else:
+            idle, outside = idle + without_trade, outside + count - without_trade
+    return _Checked(view, numbered, faults, idle, outside, first, last, stamps)
 
 
 def _known_table(connection: duckdb.DuckDBPyConnection, name: str, ids: list[tuple[str, bool]]) -> None:
@@ -165,26 +207,21 @@ def _known_table(connection: duckdb.DuckDBPyConnection, name: str, ids: list[tup
 def _typed(raw: RawTable, context: Context, numbered: bool = False) -> str:
     """SQL of the typed columns, their texts (``text_…``), and whether their identifiers are known (``known_…``)."""
     caster = caster_of(context.settings.tables.given()[raw.name])
-    parts, joins = [], []
+    further = ["row_number() OVER () AS row"] if numbered else []
+    typed = typed_select(caster, columns_of(raw), raw.relation, further)
+    parts = ["row"] if numbered else []
     for column in TABLES[raw.name].columns:
-        ours = _inner(column)
+        ours, default = _inner(column), literal(str(column.default))
         if column.name not in raw.columns:
-            parts += [f"{literal(str(column.default))} AS {ours}", f"NULL AS text_{ours}"]
+            parts += [f"{default} AS {ours}", f"NULL AS text_{ours}"]
             continue
-        sql, kind = raw.columns[column.name]
-        value = caster.value(column, f"raw.{sql}", kind)
-        text = caster.text(column, f"raw.{sql}", kind)
-        if column.default is not None:
-            value = f"coalesce({value}, {literal(str(column.default))})"
-        parts += [f"{value} AS {ours}", f"{text} AS text_{ours}"]
-    if numbered:
-        parts.append("row_number() OVER () AS row")
-    inner = f"SELECT {', '.join(parts)} FROM {raw.relation} AS raw"
-    known = []
-    for name in context.references(raw.name):
-        joins.append(f"LEFT JOIN known_{name} ON known_{name}.id = typed.{name}")
-        known.append(f", known_{name}.usable AS known_{name}")
-    return f"SELECT typed.*{''.join(known)} FROM ({inner}) AS typed {' '.join(joins)}"
+        value = identifier(f"value {column.name}")
+        value = value if column.default is None else f"coalesce({value}, {default})"
+        parts += [f"{value} AS {ours}", f"{identifier(f'text {column.name}')} AS text_{ours}"]
+    names = list(context.references(raw.name))
+    joins = " ".join(f"LEFT JOIN known_{name} ON known_{name}.id = typed.{name}" for name in names)
+    known = "".join(f", known_{name}.usable AS known_{name}" for name in names)
+    return f"SELECT typed.*{known} FROM (SELECT {', '.join(parts)} FROM ({typed})) AS typed {joins}"
 
 
 def _inner(column: Column) -> str:
@@ -229,21 +266,18 @@ def _wanted(context: Context) -> str:
     return f"({' AND '.join(conditions)})"
 
 
-def _count_faults(
+def _note_faults(
     connection: duckdb.DuckDBPyConnection,
     raw: RawTable,
-    relations: tuple[str, str],
+    checked: _Checked,
     faults: list[_Fault],
     context: Context,
     findings: Findings,
 ) -> None:
-    view, numbered = relations
-    counts: dict[int, int] = dict(
-        connection.execute(f"SELECT fault, count(*) FROM {view} WHERE fault > 0 GROUP BY fault").fetchall()
-    )
+    counts = checked.faults
     if not counts:
         return
-    listed = _listed(connection, numbered, faults, sorted(counts), findings.cap)
+    listed = _listed(connection, checked.numbered, faults, sorted(counts), findings.cap)
     references = context.references(raw.name)
     for number in sorted(counts):
         fault = faults[number - 1]
@@ -289,23 +323,18 @@ def _refuse_mostly_bad(
             )
 
 
-def _count_unwanted(
-    connection: duckdb.DuckDBPyConnection, raw: RawTable, view: str, context: Context, findings: Findings
-) -> None:
-    idle, out = connection.execute(
-        f"SELECT count(*) FILTER (units = 0), count(*) FILTER (units <> 0) FROM {view} WHERE fault = 0 AND NOT wanted"
-    ).fetchall()[0]
-    name = raw.name
-    if idle:
-        message = f"{name}: {idle:,} of {raw.total:,} rows have neither units nor revenue; {LEFT_OUT}."
-        findings.note(name, "units", "no trade", idle, raw.total, LEFT_OUT, message)
-    if out:
-        plan = context.settings.plan
-        window = f"{plan.start or 'the beginning'} to {plan.end or 'the end'}"
+def _note_unwanted(raw: RawTable, checked: _Checked, context: Context, findings: Findings) -> None:
+    name, plan = raw.name, context.settings.plan
+    if checked.idle:
         message = (
-            f"{name}: {out:,} of {raw.total:,} rows are outside the plan's window ({window}); {LEFT_OUT}."
+            f"{name}: {checked.idle:,} of {raw.total:,} rows have neither units nor revenue; {LEFT_OUT}."
         )
-        findings.note(name, "period", "outside the window", out, raw.total, LEFT_OUT, message)
+        findings.note(name, "units", "no trade", checked.idle, raw.total, LEFT_OUT, message)
+    if checked.outside:
+        window = f"{plan.start or 'the beginning'} to {plan.end or 'the end'}"
+        words = f"{checked.outside:,} of {raw.total:,} rows are outside the plan's window ({window})"
+        message = f"{name}: {words}; {LEFT_OUT}."
+        findings.note(name, "period", "outside the window", checked.outside, raw.total, LEFT_OUT, message)
 
 
 def _count_netting(connection: duckdb.DuckDBPyConnection, raw: RawTable, findings: Findings) -> None:
@@ -339,23 +368,22 @@ def _count_netting(connection: duckdb.DuckDBPyConnection, raw: RawTable, finding
         findings.set_aside("sales", "units", MORE_RETURNED, rows, int(negative), total)
 
 
-def _count_part_periods(
-    connection: duckdb.DuckDBPyConnection, raw: RawTable, view: str, period: str, findings: Findings
-) -> None:
+def _count_part_periods(raw: RawTable, checked: _Checked, period: str, findings: Findings) -> None:
     """Say so where daily data begin or end in the middle of a period, or weeks are not ISO weeks."""
-    start, stamp = f"date_trunc({literal(period)}, period)", "isodow" if period == "week" else "day"
-    first, last, opening, closing, stamps, weekday = connection.execute(
-        f"SELECT min(period), max(period), CAST(min({start}) AS DATE), "
-        f"CAST(max({start}) + INTERVAL 1 {period} AS DATE), count(DISTINCT {stamp}(period)), dayname(min(period)) "
-        f"FROM {view} WHERE fault = 0 AND wanted"
-    ).fetchall()[0]
-    if stamps == 1 and period == "week" and first > opening:
-        message = f"sales: weeks are dated by their {weekday}; each counts as the week, Monday to Sunday, it lies in."
-        findings.note("sales", "period", "weeks not dated by Monday", 0, raw.total, KEPT, message)
-    if stamps <= 1:
+    first, last = checked.first, checked.last
+    if first is None or last is None:
         return
-    ends = [f"the first {period} begins on {first}"] if first > opening else []
-    if (closing - last).days > 1:
+    starts_whole = first.weekday() == 0 if period == "week" else first.day == 1
+    next_day = last + dt.timedelta(days=1)
+    ends_whole = next_day.weekday() == 0 if period == "week" else next_day.day == 1
+    if checked.stamps == 1:
+        if period == "week" and not starts_whole:
+            words = f"weeks are dated by their {_WEEKDAYS[first.weekday()]}"
+            message = f"sales: {words}; each counts as the week, Monday to Sunday, it lies in."
+            findings.note("sales", "period", "weeks not dated by Monday", 0, raw.total, KEPT, message)
+        return
+    ends = [] if starts_whole else [f"the first {period} begins on {first}"]
+    if not ends_whole:
         ends.append(f"the last {period} ends on {last}")
     if ends:
         message = (

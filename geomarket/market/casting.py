@@ -5,11 +5,12 @@ All text of the user's (column names, formats) enters SQL through :func:`identif
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from geomarket.market.contract import Column
 
-__all__ = ["Caster", "comma_number", "identifier", "literal", "zone_of"]
+__all__ = ["Caster", "comma_number", "identifier", "literal", "typed_select", "zone_of"]
 
 _NULL_WORDS = ("", "na", "n/a", "nan", "null", "none")
 _NUMBER = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"
@@ -54,6 +55,36 @@ def zone_of(raw: str) -> str:
     return f"regexp_extract(trim({raw}), {literal(_CLOCK + ' ?' + _ZONE + '$')}, 4)"
 
 
+def typed_select(
+    caster: Caster, columns: Mapping[str, tuple[Column, str, str]], relation: str, further: Sequence[str] = ()
+) -> str:
+    """Return SQL that selects every column as it was read, as text, and typed.
+
+    The columns of the result are ``raw <name>``, ``text <name>`` and ``value <name>``: made names, so that whatever
+    a file's own columns are called can't clash with them.
+
+    Parameters
+    ----------
+    caster : Caster
+        How to cast.
+    columns : mapping
+        Name -> (column of the contract, SQL of the column as read, its SQL type).
+    relation : str
+        SQL of the relation as read.
+    further : sequence of str
+        More to select from it, each with an alias.
+    """
+    texts, values = [*further], []
+    for name, (column, raw, kind) in columns.items():
+        texts += [
+            f"{raw} AS {identifier(f'raw {name}')}",
+            f"{caster.text(column, raw, kind)} AS {identifier(f'text {name}')}",
+        ]
+        value = caster.value(column, identifier(f"raw {name}"), kind, identifier(f"text {name}"))
+        values.append(f"{value} AS {identifier(f'value {name}')}")
+    return f"SELECT *, {', '.join(values)} FROM (SELECT {', '.join(texts)} FROM {relation})"
+
+
 @dataclass(frozen=True)
 class Caster:
     """How the columns of one table are cast.
@@ -95,13 +126,19 @@ class Caster:
         words = ", ".join(literal(word) for word in _NULL_WORDS)
         return f"CASE WHEN lower({trimmed}) IN ({words}) THEN NULL ELSE {trimmed} END"
 
-    def value(self, column: Column, raw: str, kind: str) -> str:
+    def value(self, column: Column, raw: str, kind: str, text: str) -> str:
         """Return SQL for the typed value: NULL where there is none or it can't be read.
 
         Types are VARCHAR (id, text), DOUBLE (number, lon, lat), BIGINT (whole, cell), DECIMAL(18, 2)
         (money), DATE and BOOLEAN.
+
+        Parameters
+        ----------
+        column, raw, kind
+            As in :meth:`text`.
+        text : str
+            SQL of what :meth:`text` made of the column; best a column of a subquery, for it is used often.
         """
-        text = self.text(column, raw, kind)
         native = kind in _NUMBERS
         if column.kind in ("id", "text"):
             return text

@@ -5,12 +5,12 @@ from __future__ import annotations
 import duckdb
 
 from geomarket.errors import SettingsError, TableError
-from geomarket.market.casting import Caster, comma_number, zone_of
-from geomarket.market.contract import TABLES
+from geomarket.market.casting import Caster, comma_number, identifier, typed_select, zone_of
+from geomarket.market.contract import TABLES, Column
 from geomarket.market.reading import RawTable
 from geomarket.market.settings import TableSettings
 
-__all__ = ["caster_of", "check_types", "cure_of"]
+__all__ = ["caster_of", "check_types", "columns_of", "cure_of"]
 
 _CURES = {
     "depth": "Write a share: 0.2 for 20 % off.",
@@ -29,6 +29,12 @@ def caster_of(settings: TableSettings) -> Caster:
 def cure_of(table: str, column: str) -> str:
     """Return a sentence on what to do about a column whose values are not what they should be."""
     return _CURES.get(column, f"Is [tables.{table}.columns] {column} the right column?")
+
+
+def columns_of(raw: RawTable) -> dict[str, tuple[Column, str, str]]:
+    """Return name -> (column of the contract, SQL of the column as read, its SQL type)."""
+    contract = TABLES[raw.name]
+    return {ours: (contract.column(ours), sql, kind) for ours, (sql, kind) in raw.columns.items()}
 
 
 def check_types(connection: duckdb.DuckDBPyConnection, raw: RawTable, settings: TableSettings) -> None:
@@ -52,20 +58,16 @@ def check_types(connection: duckdb.DuckDBPyConnection, raw: RawTable, settings: 
     SettingsError
         If date_format is no format.
     """
-    caster = caster_of(settings)
+    columns = columns_of(raw)
+    typed = typed_select(caster_of(settings), columns, raw.relation)
     parts = []
-    for ours, (sql, kind) in raw.columns.items():
-        column = TABLES[raw.name].column(ours)
-        text = caster.text(column, sql, kind)
-        bad = f"{text} IS NOT NULL AND {caster.value(column, sql, kind)} IS NULL"
-        parts += [
-            f"count({text})",
-            f"count(*) FILTER ({bad})",
-            f"count(*) FILTER ({bad} AND {comma_number(sql)})",
-        ]
-        parts.append(f"min({text}) FILTER ({bad})")
+    for ours in columns:
+        text, value = identifier(f"text {ours}"), identifier(f"value {ours}")
+        bad = f"{text} IS NOT NULL AND {value} IS NULL"
+        commas = f"count(*) FILTER ({bad} AND {comma_number(text)})"
+        parts += [f"count({text})", f"count(*) FILTER ({bad})", commas, f"min({text}) FILTER ({bad})"]
     try:
-        counts = connection.execute(f"SELECT {', '.join(parts)} FROM {raw.relation}").fetchall()[0]
+        counts = connection.execute(f"SELECT {', '.join(parts)} FROM ({typed})").fetchall()[0]
     except duckdb.InvalidInputException as err:
         if settings.date_format is None:
             raise

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from geomarket.errors import TableError
-from geomarket.market.casting import identifier
-from geomarket.market.column_types import caster_of, check_types, cure_of
+from geomarket.market.casting import identifier, typed_select
+from geomarket.market.column_types import caster_of, check_types, columns_of, cure_of
 from geomarket.market.context import Context
 from geomarket.market.contract import POINT_TABLES, TABLES, Column
 from geomarket.market.files import GEO
@@ -136,20 +136,20 @@ class _Cleaning:
 
     def _fetch(self, connection: duckdb.DuckDBPyConnection) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Return the typed columns and, beside them, what the file says."""
-        caster, parts = caster_of(self.settings), []
-        for ours, (sql, kind) in self.raw.columns.items():
-            column = self.contract.column(ours)
-            value = _for_pandas(column, caster.value(column, sql, kind))
-            text = caster.text(column, sql, kind)
-            parts += [f"{value} AS {identifier(ours)}", f"{text} AS {identifier('text ' + ours)}"]
         further = self.raw.further if self.contract.keep_further else {}
-        parts += [f"{sql} AS {identifier(f'further {i}')}" for i, (sql, _) in enumerate(further.values())]
-        fetched = connection.execute(f"SELECT {', '.join(parts)} FROM {self.raw.relation}").df()
+        extra = [f"{sql} AS {identifier(f'further {i}')}" for i, (sql, _) in enumerate(further.values())]
+        columns = columns_of(self.raw)
+        typed = typed_select(caster_of(self.settings), columns, self.raw.relation, extra)
+        parts = [identifier(f"further {i}") for i in range(len(further))]
+        for ours, (column, _, _) in columns.items():
+            value = _for_pandas(column, identifier(f"value {ours}"))
+            parts += [f"{value} AS {identifier(ours)}", identifier(f"text {ours}")]
+        fetched = connection.execute(f"SELECT {', '.join(parts)} FROM ({typed})").df()
         fetched.index = pd.RangeIndex(1, len(fetched) + 1)
-        typed = {c.name: _typed(c, fetched.get(c.name), fetched.index) for c in self.contract.columns}
-        extra = {name: _further(fetched[f"further {i}"], self.raw.is_text) for i, name in enumerate(further)}
+        own = {c.name: _typed(c, fetched.get(c.name), fetched.index) for c in self.contract.columns}
+        others = {name: _further(fetched[f"further {i}"], self.raw.is_text) for i, name in enumerate(further)}
         texts = {ours: fetched[f"text {ours}"] for ours in self.raw.columns}
-        return pd.DataFrame({**typed, **extra}, index=fetched.index), pd.DataFrame(texts, index=fetched.index)
+        return pd.DataFrame({**own, **others}, index=fetched.index), pd.DataFrame(texts, index=fetched.index)
 
     def _project(self) -> None:
         crs = self.settings.crs
@@ -402,4 +402,4 @@ def _further(values: pd.Series, is_text: bool) -> pd.Series:
 def _period_start(days: pd.Series, period: str) -> pd.Series:
     if period == "month":
         return days - pd.to_timedelta(days.dt.day - 1, unit="D")
-    return days - pd.to_timedelta(days.dt.dayofweek, unit="D")
+    return days - pd.to_timedelta(days.dt.day_of_week, unit="D")

@@ -1,0 +1,111 @@
+"""A tiny market on disk, for the tests of reading: four square areas, four stores, three SKUs, two weeks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import pandas as pd
+from shapely.geometry import box
+
+AREAS = """
+[[areas]]
+name = "blocks"
+path = "{path}"
+id = "area"
+population = "people"
+counts = ["people"]
+rates = [{{ name = "young", numerator = "young", denominator = "people" }}]
+means = [{{ name = "degree", column = "degree_percent", weight = "people", scale = 0.01 }}]
+"""
+
+
+def tables() -> dict[str, pd.DataFrame]:
+    """Good tables, as text: what a spreadsheet would hold."""
+    stores = pd.DataFrame(
+        {
+            "store_id": ["007", "008", "009", "010"],
+            "name": ["North", "East", "South", "West"],
+            "lon": [10.05, 10.15, 10.05, 10.15],
+            "lat": [50.15, 50.15, 50.05, 50.05],
+            "size_m2": [400, 800, 1200, 600],
+            "manager": ["Ada", "Ben", "Cem", "Dee"],
+        }
+    )
+    products = pd.DataFrame(
+        {
+            "sku": ["01", "02", "03"],
+            "name": ["tea", "jam", "rye bread"],
+            "category": ["Drinks", "Spreads", "Bakery"],
+            "price": [2.0, 3.0, 4.0],
+            "cost": [1.0, 1.5, 2.5],
+            "organic": ["yes", "no", "no"],
+        }
+    )
+    weeks = ["2024-01-01", "2024-01-08"]
+    rows = [
+        (store, sku, week, units, units * price)
+        for store in stores["store_id"]
+        for sku, price, units in zip(products["sku"], products["price"], (3, 5, 2))
+        for week in weeks
+    ]
+    sales = pd.DataFrame(rows, columns=["store_id", "sku", "period", "units", "revenue"])
+    return {"stores": stores, "products": products, "sales": sales}
+
+
+def areas() -> gpd.GeoDataFrame:
+    """Four square areas of a tenth of a degree, side by side."""
+    corners = [(x, y) for y in (50.0, 50.1) for x in (10.0, 10.1)]
+    return gpd.GeoDataFrame(
+        {
+            "area": ["a", "b", "c", "d"],
+            "people": [100, 200, 300, 400],
+            "young": [10, 40, 90, 160],
+            "degree_percent": [20.0, 30.0, 40.0, 50.0],
+        },
+        geometry=[box(x, y, x + 0.1, y + 0.1) for x, y in corners],
+        crs="EPSG:4326",
+    )
+
+
+def write_market(
+    folder: Path,
+    frames: dict[str, pd.DataFrame | str | bytes] | None = None,
+    layer: gpd.GeoDataFrame | None = None,
+    sections: dict[str, dict[str, Any]] | None = None,
+    extra: str = "",
+    areas_path: str = "areas.gpkg",
+) -> Path:
+    """Write the tiny market, with some tables replaced, and return its plan.toml.
+
+    ``frames``: table -> a frame, or the file's own text or bytes. ``sections``: table -> further keys of its section.
+    """
+    everything: dict[str, Any] = {**tables(), **(frames or {})}
+    text = '[plan]\nname = "tiny"\n' + extra
+    for name, content in everything.items():
+        path = folder / f"{name}.csv"
+        keys = dict((sections or {}).get(name, {}))
+        if isinstance(content, bytes):
+            path.write_bytes(content)
+        elif isinstance(content, str):
+            path.write_text(content, encoding="utf-8")
+        elif "path" not in keys:
+            content.to_csv(path, index=False)
+        keys = {"path": path.name, **keys}
+        text += f"\n[tables.{name}]\n" + "".join(f"{key} = {_toml(value)}\n" for key, value in keys.items())
+    if areas_path == "areas.gpkg":
+        (areas() if layer is None else layer).to_file(folder / areas_path, layer="areas")
+    plan = folder / "plan.toml"
+    plan.write_text(text + AREAS.format(path=areas_path), encoding="utf-8")
+    return plan
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f'"{key}" = {_toml(item)}' for key, item in value.items()) + " }"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return (
+        '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"' if isinstance(value, str) else str(value)
+    )
