@@ -124,10 +124,10 @@ class StoreClusterSettings(Section):
     catchment_weight: float = Field(default=1.0, ge=0)
     """Weight of who lives around a store."""
     mix_weight: float = Field(default=1.0, ge=0)
-    """Weight of what the store sells, by category."""
-    size_weight: float = Field(default=0.5, ge=0)
-    """Weight of the store's size."""
-    format_weight: float = Field(default=0.5, ge=0)
+    """Weight of what the store sells, by subcategory."""
+    size_weight: float = Field(default=0.1, ge=0)
+    """Weight of the store's size; small, because planogram sizes within a cluster serve small and large stores."""
+    format_weight: float = Field(default=0.1, ge=0)
     """Weight of the store's format."""
 
     @model_validator(mode="after")
@@ -177,7 +177,7 @@ class AssortmentSettings(Section):
     cost_per_range: float = Field(default=0.0, ge=0)
     """Money a year for each further range of a category (planogram, file, training)."""
     cost_per_sku: float = Field(default=0.0, ge=0)
-    """Money a year for each SKU the chain lists."""
+    """Money a year for each SKU in the range of a store cluster; the frontier counts SKUs beyond the national range."""
     must_list: tuple[str, ...] = ()
     """SKUs every store lists."""
     must_not_list: tuple[str, ...] = ()

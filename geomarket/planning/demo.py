@@ -19,15 +19,15 @@ currency = "€"
 [assortment]
 space = "width_cm"
 core_share = 0.3
-cost_per_range = 4000.0
-cost_per_sku = 150.0
+cost_per_range = 1000.0
 min_stores = 3
 
 [frontier]
-cost_per_cluster = 30000.0
+cost_per_cluster = 8000.0
 
 [promotions]
 contact_cost = 4.0
+funding_share = 0.4
 """
 
 IOWA = """
@@ -38,11 +38,11 @@ period = "month"
 
 [assortment]
 core_share = 0.3
-cost_per_range = 5000.0
+cost_per_range = 1000.0
 min_stores = 3
 
 [frontier]
-cost_per_cluster = 50000.0
+cost_per_cluster = 15000.0
 
 [promotions]
 horizon = 6

@@ -185,8 +185,9 @@ def describe_stores(
     catchments: Catchments | None,
     neighbourhoods: Neighbourhoods,
 ) -> StoreFeatures:
-    """Describe every store by who lives around it, what it sells, its size and its format."""
-    mix = category_mix(trade.pairs, trade.products)
+    """Describe every store by who lives around it, what it sells (by subcategory), its size and its format."""
+    finest = trade.products["subcategory"].fillna(trade.products["category"])
+    mix = category_mix(trade.pairs, trade.products.assign(category=finest))
     labels = dict(zip(neighbourhoods.types["code"], neighbourhoods.types["name"], strict=True))
     profile = None
     if catchments is not None:
