@@ -1,5 +1,6 @@
 """Who the customers are, what they are worth, and where they live."""
 
+from geomarket.customers.lifetime import BgNbd, GammaGamma
 from geomarket.customers.place import (
     Penetration,
     PlacedCustomers,
@@ -7,16 +8,35 @@ from geomarket.customers.place import (
     place_customers,
     wilson_interval,
 )
+from geomarket.customers.relationship import Relationship, relationship_value
 from geomarket.customers.value import CustomerValue, cumulative_segments, quintiles, value_customers
+from geomarket.customers.worth import (
+    LifetimeCheck,
+    LifetimeValue,
+    check_lifetime,
+    lifetime_value,
+    value_deciles,
+    worth_contacting,
+)
 
 __all__ = [
+    "BgNbd",
     "CustomerValue",
+    "GammaGamma",
+    "LifetimeCheck",
+    "LifetimeValue",
     "Penetration",
     "PlacedCustomers",
+    "Relationship",
+    "check_lifetime",
     "cumulative_segments",
+    "lifetime_value",
     "penetration",
     "place_customers",
     "quintiles",
+    "relationship_value",
     "value_customers",
+    "value_deciles",
     "wilson_interval",
+    "worth_contacting",
 ]

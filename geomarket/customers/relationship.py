@@ -1,0 +1,123 @@
+"""The whole relationship: who is small in one category and big overall."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from geomarket.errors import SettingsError, TableError
+from geomarket.results import Result
+
+__all__ = ["Relationship", "relationship_value"]
+
+
+@dataclass(frozen=True)
+class Relationship(Result):
+    """Customers a category would call small and the business as a whole big.
+
+    Attributes
+    ----------
+    table : DataFrame
+        category, customers (who buy in it), flagged (small here, big overall), value_here, value_overall (of the
+        flagged: what they bring in the category and in all), share_overall (of the business' value).
+    flags : DataFrame
+        customer_id, category, here, overall: one row per flagged customer and category. Never publish it as it is.
+    measure : str
+        What value is: "margin" or "revenue".
+    """
+
+    table: pd.DataFrame
+    flags: pd.DataFrame
+    measure: str
+
+    def summary(self) -> list[str]:
+        """Return where a plan for one category would hit customers who matter elsewhere."""
+        if self.table.empty or not self.table["flagged"].any():
+            return ["No customer is small in a category and big overall."]
+        top = self.table.sort_values(["share_overall", "category"], ascending=[False, True]).iloc[0]
+        return [
+            f"In {top['category']}, {top['flagged']:,} of {top['customers']:,} customers spend little there but are "
+            f"among the business' best: {top['value_here']:,.0f} {self.measure} here stands for "
+            f"{top['value_overall']:,.0f} overall ({top['share_overall']:.0%} of all {self.measure}). Cutting what "
+            "they come for risks the rest."
+        ]
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw, by category, the share of all value that flagged customers stand for."""
+        import matplotlib.pyplot as plt
+
+        axes = plt.subplots(figsize=(6, 0.3 * len(self.table) + 1))[1] if ax is None else ax
+        rows = self.table.sort_values("share_overall")
+        axes.barh(rows["category"].astype(str), rows["share_overall"])
+        axes.set_xlabel(f"Share of all {self.measure} that customers small here stand for")
+        return axes
+
+
+def relationship_value(
+    by_category: pd.DataFrame, measure: str = "margin", bottom: float = 0.5, top: float = 0.2
+) -> Relationship:
+    """Flag customers in the bottom half of a category who are in the top fifth of the business.
+
+    Parameters
+    ----------
+    by_category : DataFrame
+        customer_id, category, ``measure`` (:func:`geomarket.engine.customer_category`); rows of a missing category
+        count in the total only.
+    measure : str
+        Column that is value: margin, or revenue where costs are unknown.
+    bottom : float
+        Share of a category's customers that counts as small there.
+    top : float
+        Share of all customers that counts as big overall.
+
+    Returns
+    -------
+    Relationship
+
+    Raises
+    ------
+    TableError
+        A column is missing, or the measure is missing throughout.
+
+    Notes
+    -----
+    Ranks among the customers who buy in a category; equal values share their average rank. Those who buy nothing in
+    it have nothing to lose there and are not flagged.
+
+    Examples
+    --------
+    >>> by_category = pd.DataFrame({"customer_id": list("aabcde"), "category": ["tea", "meat"] + ["tea"] * 4,
+    ...     "margin": [1.0, 90.0, 2.0, 3.0, 4.0, 5.0]})
+    >>> relationship_value(by_category).flags[["customer_id", "category", "overall"]].values.tolist()
+    [['a', 'tea', 91.0]]
+    """
+    if not (0 < bottom < 1 and 0 < top < 1):
+        raise SettingsError(f"bottom = {bottom}, top = {top}: shares between 0 and 1 are expected.")
+    missing = [c for c in ("customer_id", "category", measure) if c not in by_category.columns]
+    if missing:
+        raise TableError(
+            f"by_category: column(s) {', '.join(missing)} missing; customer_category makes such a table."
+        )
+    if by_category[measure].isna().all():
+        raise TableError(
+            f"by_category: {measure} is missing throughout. Give costs, or use measure = 'revenue'."
+        )
+    value = by_category.assign(here=by_category[measure].astype(float).fillna(0.0))
+    overall = value.groupby("customer_id")["here"].sum()
+    big = overall.rank(pct=True, method="average") > 1 - top
+    held = (
+        value.dropna(subset=["category"]).groupby(["category", "customer_id"], as_index=False)["here"].sum()
+    )
+    held["small"] = held.groupby("category")["here"].rank(pct=True, method="average") <= bottom
+    held["overall"] = held["customer_id"].map(overall)
+    held["flag"] = held["small"] & held["customer_id"].map(big)
+    flags = held[held["flag"]][["customer_id", "category", "here", "overall"]].reset_index(drop=True)
+    table = held.groupby("category").agg(customers=("customer_id", "size"), flagged=("flag", "sum"))
+    sums = flags.groupby("category")[["here", "overall"]].sum().reindex(table.index, fill_value=0.0)
+    table["value_here"], table["value_overall"] = sums["here"], sums["overall"]
+    total = float(overall.sum())
+    table["share_overall"] = table["value_overall"] / total if total > 0 else np.nan
+    return Relationship(table=table.reset_index(), flags=flags, measure=measure)
