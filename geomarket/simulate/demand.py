@@ -17,7 +17,7 @@ __all__ = ["TRANSFER", "Demand", "build_demand", "listing_table", "substitution_
 # Share of the buyers of an absent product who take a substitute, by category in the order of CATEGORIES.
 TRANSFER = np.array([0.40, 0.45, 0.55, 0.35, 0.50, 0.55, 0.45, 0.30])
 _UNITS_PER_PAIR = 5.0
-_MOST_CARD_MONEY = 0.30
+_MOST_CARD_MONEY = 0.35
 _PAIR_SPREAD = 0.20
 _LATENT_FACTORS = 4
 _LATENT_SPREAD = 0.20

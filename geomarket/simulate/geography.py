@@ -76,9 +76,9 @@ class City:
     area_types : ndarray of shape (n_areas, n_types)
         Share of each latent type among the people of an area.
     population : ndarray of shape (n_areas,)
-        People per area before rounding.
+        Share of the city's people in each area; sums to 1.
     points : DataFrame
-        lon, lat, weight (people), area (row of ``areas``), ward (row of ``wards``), cell (int64).
+        lon, lat, weight (share of the city's people), area (row of ``areas``), ward (row of ``wards``), cell (int64).
     cells : DataFrame
         cell (int64), lon, lat of every H3 cell that touches the city.
     """
@@ -110,15 +110,15 @@ def km_between(lon: np.ndarray, lat: np.ndarray, to_lon: np.ndarray, to_lat: np.
 
 
 @lru_cache(maxsize=4)
-def build_city(settings_seed: int) -> City:
+def build_city(seed: int) -> City:
     """Return the city of one seed; treat it as read-only, it is shared between calls.
 
     Parameters
     ----------
-    settings_seed : int
+    seed : int
         Seed of the simulation.
     """
-    settings = SimulationSettings(seed=settings_seed)
+    settings = SimulationSettings(seed=seed)
     rng = settings.stream("seeds")
     warp = _Warp(rng)
     inside, seeds = _settle(rng)
