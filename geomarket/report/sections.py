@@ -124,7 +124,7 @@ def _chosen_holdout(plan: Any) -> pd.Series | None:
     table = plan.demand.holdout
     if table.empty or "wmape" not in table:
         return None
-    chosen = table[table["family"] == getattr(plan.demand, "chosen", None)]
+    chosen = table[table["family"] == "chosen"]
     pool = chosen if len(chosen) else table
     whole = pool[pool["category"].astype("str").isin(["all", "total", ""])] if "category" in pool else pool
     return whole.iloc[0] if len(whole) else None
@@ -541,7 +541,7 @@ def quality_section(plan: Any) -> dict[str, Any]:
 def trust_section(plan: Any) -> dict[str, Any]:
     """Return how well forecasts and catchments did on data they had not seen, beside simple rules."""
     holdout = plan.demand.holdout
-    chosen = getattr(plan.demand, "chosen", "")
+    chosen = "chosen"
     result: dict[str, Any] = {
         "catchments": None,
         "terms": None,

@@ -186,7 +186,10 @@ export class MapView {
     element.addEventListener("pointermove", (event) => this.#onPointerMove(event));
     element.addEventListener("pointerup", (event) => this.#onPointerUp(event));
     element.addEventListener("pointercancel", () => (this.drag = null));
-    element.addEventListener("pointerleave", () => this.#tell("leave"));
+    element.addEventListener("pointerleave", (event) => {
+      /* a finger always leaves; its tooltip stays until the next tap */
+      if (event.pointerType !== "touch") this.#tell("leave");
+    });
     element.addEventListener("dblclick", (event) => {
       if (this.#isControl(event)) return;
       this.zoomBy(event.shiftKey ? 1 / ZOOM_STEP : ZOOM_STEP, ...this.#position(event));

@@ -1,0 +1,507 @@
+"""The report in a real browser: painted, pointed at, clicked, sorted; no requests, no messages."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import report_fixture
+
+from geomarket.hexes.cells import cell_boundaries, cell_centres, neighbours
+from geomarket.hexmap import WORLD, central_meridian, class_colours, project, write_number
+from geomarket.report import write_report
+from geomarket.report.map import build_map, neighbourhood_key
+
+pytestmark = pytest.mark.browser
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+SIZES = {"desktop": (1280, 900), "tablet": (820, 1100), "phone": (390, 844)}
+
+playwright = pytest.importorskip(
+    "playwright.sync_api", reason="browser tests need playwright (geomarket[browser])"
+)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    if CHROMIUM is None:
+        pytest.skip("browser tests need Chromium: no chromium or google-chrome on PATH")
+    with playwright.sync_playwright() as started:
+        running = started.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="module")
+def plan() -> Any:
+    return report_fixture.make_plan(radius_km=10.0, n_stores=10, n_clusters=3, skus_per_category=6)
+
+
+@pytest.fixture(scope="module")
+def report(plan: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_report(plan, tmp_path_factory.mktemp("report") / "report.html")
+
+
+def open_page(browser: Any, path: Path, size: str = "desktop", **options: Any) -> SimpleNamespace:
+    """Open a page; every console message, page error and request is written down."""
+    width, height = SIZES[size]
+    context = browser.new_context(
+        viewport={"width": width, "height": height}, has_touch=size == "phone", **options
+    )
+    page = context.new_page()
+    heard: list[str] = []
+    page.on("console", lambda message: heard.append(f"{message.type}: {message.text}"))
+    page.on("pageerror", lambda error: heard.append(f"error: {error}"))
+    page.on("dialog", lambda dialog: heard.append(f"dialog: {dialog.message}"))
+    page.on("request", lambda request: heard.append(f"request: {request.url}"))
+    page.goto(path.as_uri())
+    page.wait_for_selector("#map-app[data-ready=true]", timeout=30_000)
+    assert heard.pop(0) == f"request: {path.as_uri()}"
+    # instant jumps, so that positions hold still
+    page.evaluate("document.documentElement.style.scrollBehavior = 'auto'")
+    page.locator("[data-map=box]").scroll_into_view_if_needed()
+    return SimpleNamespace(page=page, heard=heard, close=context.close)
+
+
+@pytest.fixture(scope="module")
+def opened_pages(browser: Any, report: Path) -> Iterator[dict[str, SimpleNamespace]]:
+    """One page per size, shared by the tests: opening takes longer than most of them."""
+    pages = {size: open_page(browser, report, size) for size in SIZES}
+    yield pages
+    for opened in pages.values():
+        opened.close()
+
+
+def as_at_first(opened: SimpleNamespace) -> SimpleNamespace:
+    opened.page.mouse.move(0, 0)
+    opened.page.evaluate(
+        """() => {
+          const app = document.querySelector("#map-app").mapApp;
+          app.selectStore(null);
+          app.showOnly(null);
+          app.view.fit(app.data.bounds);
+          app.view.paint();
+          app.box.scrollIntoView({ block: "center" });
+        }"""
+    )
+    return opened
+
+
+@pytest.fixture(params=list(SIZES))
+def shown(
+    request: pytest.FixtureRequest, opened_pages: dict[str, SimpleNamespace]
+) -> Iterator[SimpleNamespace]:
+    opened = as_at_first(opened_pages[request.param])
+    yield opened
+    assert opened.heard == []
+
+
+@pytest.fixture
+def desktop(opened_pages: dict[str, SimpleNamespace]) -> Iterator[SimpleNamespace]:
+    opened = as_at_first(opened_pages["desktop"])
+    yield opened
+    assert opened.heard == []
+
+
+def pixels(page: Any, layer: str = "hexes") -> dict[str, int]:
+    """Colours of a canvas and how many pixels have them (opaque ones)."""
+    return page.evaluate(
+        """(layer) => {
+          const canvas = document.querySelector(`.map-${layer}`);
+          // a copy: reading the map's own canvas again and again makes Chromium complain
+          const copy = document.createElement("canvas");
+          copy.width = canvas.width;
+          copy.height = canvas.height;
+          const pen = copy.getContext("2d", { willReadFrequently: true });
+          pen.drawImage(canvas, 0, 0);
+          const data = pen.getImageData(0, 0, copy.width, copy.height).data;
+          const found = {};
+          for (let k = 0; k < data.length; k += 4) {
+            if (data[k + 3] < 255) continue;
+            const hex = "#" + [0, 1, 2].map((c) => data[k + c].toString(16).padStart(2, "0")).join("");
+            found[hex] = (found[hex] ?? 0) + 1;
+          }
+          return found;
+        }""",
+        layer,
+    )
+
+
+def at_cell(page: Any, i: int) -> tuple[float, float]:
+    """Where the centre of a finest cell lies on the screen."""
+    x, y = page.evaluate(
+        """(i) => {
+          const app = document.querySelector("#map-app").mapApp;
+          const level = app.levels[0];
+          const [px, py] = app.view.toPixel(level.x[i] / level.world, level.y[i] / level.world);
+          const box = app.box.getBoundingClientRect();
+          return [box.left + px, box.top + py];
+        }""",
+        i,
+    )
+    return x, y
+
+
+def at_store(page: Any, store_id: str) -> tuple[float, float]:
+    x, y = page.evaluate(
+        """(id) => {
+          const app = document.querySelector("#map-app").mapApp;
+          const store = app.stores.find((s) => s.id === id);
+          const [px, py] = app.view.toPixel(store.x, store.y);
+          const box = app.box.getBoundingClientRect();
+          return [box.left + px, box.top + py];
+        }""",
+        store_id,
+    )
+    return x, y
+
+
+def lonely_cell(page: Any, plan: Any) -> int:
+    """A populated cell in the middle of the market with no marker near it."""
+    cells = plan.hexes.table.sort_values("cell", ignore_index=True)
+    markers = page.evaluate(
+        """() => {
+          const app = document.querySelector("#map-app").mapApp;
+          return [...app.stores, ...app.rivals.flat()].map((m) => app.view.toPixel(m.x, m.y));
+        }"""
+    )
+    spots = page.evaluate(
+        """() => {
+          const app = document.querySelector("#map-app").mapApp;
+          const level = app.levels[0];
+          return Array.from(level.x, (x, i) => app.view.toPixel(x / level.world, level.y[i] / level.world));
+        }"""
+    )
+    spots, markers = np.array(spots), np.array(markers)
+    gap = np.sqrt(((spots[:, None] - markers[None]) ** 2).sum(axis=2)).min(axis=1)
+    middle = np.hypot(*(spots - spots.mean(axis=0)).T) < 0.6 * np.ptp(spots[:, 1]) / 2
+    gap[(cells["population"].to_numpy() <= 0) | ~middle] = 0
+    assert gap.max() > 14
+    return int(np.argmax(gap))
+
+
+def test_map_is_painted_in_the_legends_colours(shown, plan):
+    found = pixels(shown.page)
+    table = plan.neighbourhoods.table
+    share = table["supergroup"].value_counts(normalize=True)
+    codes = sorted(share.index)
+    painted = np.array([found.get(colour.lower(), 0) for colour in class_colours(len(codes))], dtype=float)
+    assert painted.sum() > 8_000
+    np.testing.assert_allclose(painted / painted.sum(), share[codes].to_numpy(), atol=0.03)
+
+
+def test_page_fits_its_width(shown):
+    wide = shown.page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+    assert wide[0] == wide[1]
+
+
+def test_tooltip_tells_the_hexagon_under_the_pointer(shown, plan):
+    i = lonely_cell(shown.page, plan)
+    if shown.page.viewport_size["width"] < 500:
+        shown.page.touchscreen.tap(*at_cell(shown.page, i))
+    else:
+        shown.page.mouse.move(*at_cell(shown.page, i))
+    tip = shown.page.locator("[data-map=tip]")
+    tip.wait_for(state="visible")
+    cells = plan.hexes.table.sort_values("cell", ignore_index=True)
+    kind = plan.neighbourhoods.table.set_index("cell").loc[cells["cell"][i]]
+    key = neighbourhood_key(plan.neighbourhoods)
+    text = tip.inner_text()
+    assert key.label(kind["supergroup"]) in text
+    assert f"{kind['neighbourhood']} · " in text
+    assert write_number(cells["population"][i], {"style": "number", "digits": 0, "unit": ""}) in text
+    box, frame = tip.bounding_box(), shown.page.locator("[data-map=box]").bounding_box()
+    assert box["x"] >= frame["x"]
+    assert box["x"] + box["width"] <= frame["x"] + frame["width"] + 1
+
+
+def test_a_layer_is_switched_off_and_on(shown):
+    page = shown.page
+    before = pixels(page)
+    page.get_by_label("Hexagons", exact=True).uncheck()
+    assert pixels(page) == {}
+    page.get_by_label("Hexagons", exact=True).check()
+    assert pixels(page) == before
+    marks = pixels(page, "marks")
+    page.get_by_label("Own stores (10)").uncheck()
+    assert sum(pixels(page, "marks").values()) < sum(marks.values())
+    page.get_by_label("Own stores (10)").check()
+    assert pixels(page, "marks") == marks
+
+
+def test_colour_by_a_number_and_its_legend(shown, plan):
+    page = shown.page
+    page.get_by_label("Colour by").select_option("population")
+    view = page.evaluate("document.querySelector('#map-app').mapApp.current")
+    assert page.locator("[data-map=legend-title]").inner_text() == "People, people a hexagon"
+    assert page.locator("[data-map=legend] button").count() == len(view["colours"])
+    found = pixels(page)
+    population = plan.hexes.table["population"].to_numpy()
+    classes = np.bincount(
+        np.searchsorted(view["breaks"], population, side="right"), minlength=len(view["colours"])
+    )
+    painted = np.array([found.get(colour, 0) for colour in view["colours"]], dtype=float)
+    np.testing.assert_allclose(painted / painted.sum(), classes / classes.sum(), atol=0.04)
+
+
+def test_a_legend_entry_hides_its_hexagons(desktop, plan):
+    page = desktop.page
+    colour = class_colours(5)[1].lower()
+    assert pixels(page)[colour] > 500
+    entry = page.locator("[data-map=legend] button").nth(1)
+    entry.click()
+    assert entry.get_attribute("aria-pressed") == "false"
+    assert pixels(page).get(colour, 0) == 0
+    entry.click()
+    assert pixels(page)[colour] > 500
+
+
+def test_a_clicked_store_shows_its_catchment_and_card(shown, plan):
+    page = shown.page
+    store = plan.market.stores.iloc[4]
+    page.mouse.click(*at_store(page, store["store_id"]))
+    card = page.locator("[data-map=card]")
+    card.wait_for(state="visible")
+    assert store["name"] in card.inner_text()
+    assert (
+        plan.store_clusters.table.set_index("store_id").loc[store["store_id"], "store_cluster"]
+        in card.inner_text()
+    )
+    # an edge of the outline is an edge between a cell of the catchment and one outside
+    drawn = page.evaluate(
+        "document.querySelector('#map-app').mapApp.outline.map((o) => o.segments.length / 4)"
+    )
+    areas = plan.catchments.areas.query(f"store_id == '{store['store_id']}'")
+    for segments, band in zip(drawn, (50, 70, 90)):
+        inside = set(areas.loc[areas["band"] <= band, "cell"])
+        pairs = neighbours(np.array(sorted(inside)), 1)
+        assert segments == (~pairs["neighbour"].isin(inside)).sum()
+    card.get_by_label("Close the store's card").click()
+    assert not card.is_visible()
+
+
+def test_a_store_is_found_by_name(desktop, plan):
+    page = desktop.page
+    store = plan.market.stores.iloc[7]
+    page.get_by_label("Find a store").fill(store["name"][:-2])
+    page.keyboard.press("Enter")
+    page.locator("[data-map=card]").wait_for(state="visible")
+    middle = page.evaluate("(({view}) => [view.x, view.y])(document.querySelector('#map-app').mapApp)")
+    found = page.evaluate("document.querySelector('#map-app').mapApp.store")
+    assert found["name"].startswith(store["name"][:-2])
+    assert middle == pytest.approx([found["x"], found["y"]])
+
+
+def test_a_table_is_sorted_by_number_and_back(shown, plan):
+    table = shown.page.locator("#monday table").first
+    table.scroll_into_view_if_needed()
+    heads = table.locator("th button")
+
+    def column(k: int) -> list[str]:
+        return table.locator(f"tbody td:nth-child({k + 1})").all_inner_texts()
+
+    heads.nth(3).click()
+    rising = [int(value) for value in column(3)]
+    assert rising == sorted(rising)
+    assert table.locator("th").nth(3).get_attribute("aria-sort") == "ascending"
+    heads.nth(3).click()
+    assert [int(value) for value in column(3)] == sorted(rising, reverse=True)
+    heads.nth(1).click()
+    assert column(1) == sorted(plan.market.stores["store_id"])
+    assert table.locator("th[aria-sort]").count() == 1
+
+
+def test_wheel_drag_and_keys_move_the_map(desktop):
+    page = desktop.page
+    box = page.locator("[data-map=box]").bounding_box()
+    middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+    def state() -> dict[str, float]:
+        return page.evaluate(
+            "(({view}) => ({x: view.x, y: view.y, scale: view.scale}))(document.querySelector('#map-app').mapApp)"
+        )
+
+    page.wait_for_timeout(400)
+    start = state()
+    page.mouse.move(*middle)
+    page.mouse.wheel(0, -300)
+    page.wait_for_function(
+        "(s) => document.querySelector('#map-app').mapApp.view.scale > s * 1.2", arg=start["scale"]
+    )
+    zoomed = state()
+    # what was under the pointer stays under it
+    assert zoomed["x"] == pytest.approx(start["x"], abs=2 / zoomed["scale"])
+    page.mouse.down()
+    page.mouse.move(middle[0] - 120, middle[1] - 40, steps=4)
+    page.mouse.up()
+    dragged = state()
+    assert (dragged["x"] - zoomed["x"]) * zoomed["scale"] == pytest.approx(120, abs=6)
+    page.locator("[data-map=box]").focus()
+    page.keyboard.press("ArrowRight")
+    assert state()["x"] > dragged["x"]
+    page.keyboard.press("-")
+    assert state()["scale"] < dragged["scale"]
+    page.keyboard.press("0")
+    assert state()["scale"] == pytest.approx(start["scale"])
+    page.wait_for_timeout(300)
+    assert sum(pixels(page).values()) > 10_000
+
+
+def test_page_can_be_read_past_the_map(desktop):
+    page = desktop.page
+    page.evaluate("window.scrollTo(0, 0)")
+    page.mouse.move(400, 500)
+    scale = page.evaluate("document.querySelector('#map-app').mapApp.view.scale")
+    for _ in range(12):
+        page.mouse.wheel(0, 150)
+        page.wait_for_timeout(40)
+    assert page.evaluate("window.scrollY") > 1500
+    assert page.evaluate("document.querySelector('#map-app').mapApp.view.scale") == scale
+
+
+def test_browser_decodes_what_python_packed(desktop, plan):
+    found = desktop.page.evaluate(
+        """() => {
+          const level = document.querySelector("#map-app").mapApp.levels[0];
+          return { x: [...level.x], y: [...level.y], corners: [...level.corners], income: [...level.values.income] };
+        }"""
+    )
+    cells = np.sort(plan.hexes.table["cell"].to_numpy())
+    meridian = central_meridian(plan.hexes.table["lon"].to_numpy())
+    x, y = project(*cell_centres(cells), meridian)
+    assert found["x"] == x.tolist()
+    assert found["y"] == y.tolist()
+    corners = cell_boundaries(cells)[0]
+    cx, _ = project(corners[..., 0], corners[..., 1], meridian)
+    assert (np.array(found["corners"]).reshape(-1, 6, 2)[..., 0] == cx - x[:, None]).all()
+    income = plan.hexes.table.sort_values("cell")["income"].to_numpy()
+    np.testing.assert_allclose(np.array(found["income"], dtype=float), income, atol=50.1)
+    assert np.ptp(x) < WORLD
+
+
+def test_zoomed_out_hexagons_say_they_are_summaries(desktop):
+    page = desktop.page
+    least = page.evaluate("document.querySelector('#map-app').mapApp.view.minScale")
+    page.evaluate(
+        """() => {
+          const { view } = document.querySelector("#map-app").mapApp;
+          view.minScale = 0;
+          view.scale /= 30;
+          view.paint();
+        }"""
+    )
+    app = "document.querySelector('#map-app').mapApp"
+    assert page.evaluate(f"{app}.level.resolution") < 8
+    assert page.locator("[data-map=summary]").is_visible()
+    assert "sums up about" in page.locator("[data-map=summary]").inner_text()
+    found = pixels(page)
+    assert any(colour.lower() in found for colour in class_colours(5))
+    page.evaluate(f"{app}.view.minScale = {least}")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_light_and_dark(browser, report, scheme):
+    opened = open_page(browser, report, color_scheme=scheme)
+    ground = opened.page.evaluate("getComputedStyle(document.body).backgroundColor")
+    red = int(ground.removeprefix("rgb(").split(",")[0])
+    assert red > 200 if scheme == "light" else red < 60
+    assert opened.heard == []
+    opened.close()
+
+
+def test_reader_changes_to_dark_while_reading(desktop):
+    before = pixels(desktop.page, "grid")
+    desktop.page.emulate_media(color_scheme="dark")
+    desktop.page.wait_for_timeout(200)
+    after = pixels(desktop.page, "grid")
+    desktop.page.emulate_media(color_scheme="light")
+    assert max(before, key=before.get) != max(after, key=after.get)
+
+
+def test_paper_gets_the_map_and_open_details(desktop):
+    page = desktop.page
+    closed = page.locator("details:not([open])").count()
+    assert closed > 3
+    page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    assert page.locator("details:not([open])").count() == 0
+    assert page.evaluate("document.querySelector('.map-hexes').width") == 2 * 690
+    assert sum(pixels(page).values()) > 30_000
+    page.evaluate("window.dispatchEvent(new Event('afterprint'))")
+    assert page.locator("details:not([open])").count() == closed
+    assert page.evaluate("document.querySelector('.map-hexes').width") != 2 * 690
+    pdf = page.pdf(format="A4")
+    assert pdf.startswith(b"%PDF")
+    assert len(pdf) > 50_000
+
+
+def test_hostile_names_are_only_text(browser, tmp_path):
+    plan = report_fixture.make_plan(radius_km=3.0, n_stores=3, n_clusters=1, skus_per_category=3)
+    evil = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'"
+    for frame in (
+        plan.market.stores,
+        plan.market.competitors,
+        plan.market.boundaries,
+        plan.neighbourhoods.types,
+    ):
+        frame["name"] = evil
+    plan.market.competitors["chain"] = evil
+    opened = open_page(browser, write_report(plan, tmp_path / "report.html"))
+    page = opened.page
+    page.mouse.click(*at_store(page, "S002"))
+    page.locator("[data-map=card]").wait_for(state="visible")
+    assert evil in page.locator("[data-map=card] h3").inner_text()
+    page.mouse.move(*at_store(page, "S001"))
+    assert evil in page.locator("[data-map=tip]").inner_text()
+    assert page.locator("img").count() == 0
+    assert opened.heard == []
+    opened.close()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"n_stores": 1, "n_clusters": 1},
+        {"customers": False, "promotions": False, "catchments": False, "n_competitors": 0},
+        {"centre": (179.98, -16.5)},
+    ],
+)
+def test_other_markets_open_quietly(browser, tmp_path, options):
+    plan = report_fixture.make_plan(
+        **{"radius_km": 3.0, "n_stores": 4, "n_clusters": 2, "skus_per_category": 3, **options}
+    )
+    opened = open_page(browser, write_report(plan, tmp_path / "report.html"), "tablet")
+    assert sum(pixels(opened.page).values()) > 20_000
+    store = plan.market.stores["store_id"].iloc[0]
+    opened.page.mouse.click(*at_store(opened.page, store))
+    assert opened.page.locator("[data-map=card]").is_visible()
+    assert opened.heard == []
+    opened.close()
+
+
+def test_neighbourhood_and_store_buttons_lead_to_the_map(desktop, plan):
+    page = desktop.page
+    page.locator("[data-show-type='2']").click()
+    found = pixels(page)
+    colours = [colour.lower() for colour in class_colours(5)]
+    assert found[colours[2]] > 500
+    assert not any(found.get(colour) for k, colour in enumerate(colours) if k != 2)
+    page.evaluate("document.querySelectorAll('details').forEach((d) => (d.open = true))")
+    page.locator("[data-show-store='S003']").click()
+    assert (
+        build_map(plan, neighbourhood_key(plan.neighbourhoods))["stores"][2]["name"]
+        in page.locator("[data-map=card]").inner_text()
+    )
