@@ -83,6 +83,7 @@ def write_market(
     """
     everything: dict[str, Any] = {**tables(), **(frames or {})}
     text = '[plan]\nname = "tiny"\n' + extra
+    text += "" if "[engine]" in extra else "\n[engine]\nthreads = 1\n"
     for name, content in everything.items():
         path = folder / f"{name}.csv"
         keys = dict((sections or {}).get(name, {}))

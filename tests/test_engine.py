@@ -1,0 +1,271 @@
+"""The engine's aggregates equal plain pandas on the same rows, whatever their order and the number of threads."""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal
+
+import ibis
+import numpy as np
+import pandas as pd
+import pytest
+
+from geomarket import engine
+from geomarket.errors import SettingsError, TableError
+from geomarket.market import baskets_table, connect, sales_table
+
+
+@pytest.fixture(scope="module")
+def frame() -> pd.DataFrame:
+    rng = np.random.default_rng(3)
+    n = 4000
+    weeks = pd.date_range("2024-01-01", periods=20, freq="7D")
+    data = pd.DataFrame(
+        {
+            "store_id": rng.choice([f"{i:03d}" for i in range(12)], n),
+            "sku": rng.choice([f"{i:04d}" for i in range(30)], n),
+            "period": rng.choice(weeks, n),
+        }
+    ).drop_duplicates(ignore_index=True)
+    data["units"] = rng.poisson(3, len(data))
+    data["revenue"] = (data["units"] * rng.integers(50, 999, len(data)) / 100).round(2)
+    return data
+
+
+@pytest.fixture(scope="module")
+def lines() -> pd.DataFrame:
+    rng = np.random.default_rng(4)
+    n = 3000
+    basket = rng.integers(0, 900, n)
+    return pd.DataFrame(
+        {
+            "customer_id": [f"{b % 150:05d}" for b in basket],
+            "basket_id": basket,
+            "store_id": [f"{b % 7:02d}" for b in basket],
+            "date": pd.Timestamp("2024-01-01") + pd.to_timedelta(basket % 60, unit="D"),
+            "channel": "store",
+            "sku": rng.choice([f"{i:03d}" for i in range(20)], n),
+            "units": rng.integers(-1, 5, n),
+            "revenue": rng.integers(-100, 2000, n) / 100,
+        }
+    )
+
+
+PRODUCTS = pd.DataFrame(
+    {
+        "sku": [f"{i:03d}" for i in range(19)],
+        "category": [f"C{i % 3}" for i in range(19)],
+        "cost": [np.nan if i == 5 else 0.3 + i / 100 for i in range(19)],
+    }
+)
+
+
+def cents(values: pd.Series) -> pd.Series:
+    return values.mul(100).round().astype("int64")
+
+
+def test_store_sku_periods_equals_pandas(frame):
+    got = engine.store_sku_periods(sales_table(frame))
+    calendar = sorted(frame["period"].unique())
+    place = frame["period"].map({period: i for i, period in enumerate(calendar)})
+    want = (
+        frame.assign(place=place, sold=frame["units"] > 0, cents=cents(frame["revenue"]))
+        .groupby(["store_id", "sku"])
+        .agg(
+            units=("units", "sum"),
+            cents=("cents", "sum"),
+            sold=("sold", "sum"),
+            lo=("place", "min"),
+            hi=("place", "max"),
+            first=("period", "min"),
+            last=("period", "max"),
+        )
+        .reset_index()
+    )
+    assert got[["store_id", "sku"]].values.tolist() == want[["store_id", "sku"]].values.tolist()
+    assert (got["units"] == want["units"]).all() and (cents(got["revenue"]) == want["cents"]).all()
+    assert (got["periods_sold"] == want["sold"]).all()
+    assert (got["periods_listed"] == want["hi"] - want["lo"] + 1).all()
+    assert (got["first_period"] == want["first"]).all() and (got["last_period"] == want["last"]).all()
+
+
+def test_the_window_is_half_open(frame):
+    sales = sales_table(frame)
+    window = ("2024-01-15", dt.date(2024, 3, 4))
+    got = engine.store_sku_periods(sales, window)
+    inside = frame[(frame["period"] >= "2024-01-15") & (frame["period"] < "2024-03-04")]
+    assert got["units"].sum() == inside["units"].sum()
+    assert got["first_period"].min() == pd.Timestamp("2024-01-15")
+    assert got["last_period"].max() == pd.Timestamp("2024-02-26")
+    assert got["periods_listed"].max() <= 7
+    assert engine.periods_of(sales, window) == [
+        dt.date(2024, 1, 15) + dt.timedelta(weeks=i) for i in range(7)
+    ]
+    before, after = (
+        engine.store_sku_periods(sales, w)["units"].sum() for w in ((None, window[0]), (window[0], None))
+    )
+    assert before > 0 and before + after == frame["units"].sum()
+
+
+def test_exposure_counts_trading_periods_only():
+    """A period in which the whole chain was closed is nobody's exposure."""
+    sales = sales_table(
+        pd.DataFrame(
+            {
+                "store_id": ["1", "1", "1"],
+                "sku": ["a", "a", "b"],
+                "period": ["2024-01-01", "2024-01-29", "2024-01-08"],
+                "units": [1, 1, 1],
+                "revenue": [1, 1, 1],
+            }
+        )
+    )
+    assert engine.store_sku_periods(sales)["periods_listed"].tolist() == [3, 1]
+
+
+@pytest.mark.parametrize("keys", [("store_id",), ("sku",), ("store_id", "sku"), ()])
+def test_sales_by_period_equals_pandas(frame, keys):
+    got = engine.sales_by_period(sales_table(frame), keys)
+    by = [*keys, "period"]
+    want = frame.assign(cents=cents(frame["revenue"])).groupby(by)[["units", "cents"]].sum().reset_index()
+    assert got[by].astype(str).values.tolist() == want[by].astype(str).values.tolist()
+    assert (got["units"] == want["units"]).all() and (cents(got["revenue"]) == want["cents"]).all()
+
+
+def test_an_unknown_key_names_the_columns(frame):
+    with pytest.raises(TableError, match=r"no column category.*store_id, sku"):
+        engine.sales_by_period(sales_table(frame), ("category",))
+
+
+def test_customer_totals_equal_pandas(lines):
+    got = engine.customer_totals(baskets_table(lines), PRODUCTS).set_index("customer_id")
+    joined = lines.merge(PRODUCTS, on="sku", how="left")
+    joined["known"] = joined["cost"].notna()
+    joined["margin"] = joined["revenue"] - joined["units"] * joined["cost"]
+    want = joined.groupby("customer_id").agg(
+        trips=("basket_id", "nunique"), first=("date", "min"), last=("date", "max"), units=("units", "sum")
+    )
+    assert got.index.tolist() == want.index.tolist()
+    assert (got["trips"] == want["trips"]).all() and (got["units"] == want["units"]).all()
+    assert (got["first_date"] == want["first"]).all() and (got["last_date"] == want["last"]).all()
+    assert np.allclose(got["revenue"], joined.groupby("customer_id")["revenue"].sum(), atol=1e-9)
+    assert np.allclose(got["margin"], joined.groupby("customer_id")["margin"].sum(), atol=1e-9)
+    costed = joined[joined["known"]].groupby("customer_id")["revenue"].sum().reindex(got.index, fill_value=0)
+    assert np.allclose(got["costed_revenue"], costed, atol=1e-9)
+    assert (got["costed_revenue"] < got["revenue"]).any()
+
+
+def test_a_margin_nobody_knows_is_missing_not_zero(lines):
+    unknown = PRODUCTS.assign(cost=np.nan)
+    got = engine.customer_totals(baskets_table(lines), unknown)
+    assert got["margin"].isna().all() and (got["costed_revenue"] == 0).all()
+    assert got["revenue"].abs().sum() > 0
+
+
+def test_customer_store_trips_equal_pandas(lines):
+    got = engine.customer_store_trips(baskets_table(lines))
+    want = lines.groupby(["customer_id", "store_id"]).agg(
+        trips=("basket_id", "nunique"), revenue=("revenue", "sum")
+    )
+    assert got[["customer_id", "store_id"]].values.tolist() == [list(key) for key in want.index]
+    assert (got["trips"].to_numpy() == want["trips"].to_numpy()).all()
+    assert np.allclose(got["revenue"], want["revenue"], atol=1e-9)
+
+
+def test_customer_category_adds_up_to_the_totals(lines):
+    baskets = baskets_table(lines)
+    by_category = engine.customer_category(baskets, PRODUCTS)
+    totals = engine.customer_totals(baskets, PRODUCTS)
+    assert by_category["category"].isna().any()  # the SKU that products does not hold
+    for column in ("revenue", "units", "costed_revenue"):
+        assert np.allclose(by_category.groupby("customer_id")[column].sum(), totals[column], atol=1e-9)
+    window = engine.customer_totals(baskets, PRODUCTS, ("2024-01-10", "2024-01-20"))
+    assert window["first_date"].min() >= pd.Timestamp("2024-01-10")
+    assert window["last_date"].max() < pd.Timestamp("2024-01-20")
+
+
+def test_products_without_a_cost_column_name_it(lines):
+    with pytest.raises(TableError, match="products: no column cost"):
+        engine.customer_totals(baskets_table(lines), PRODUCTS.drop(columns="cost"))
+
+
+def test_the_result_does_not_depend_on_row_order_or_threads(frame, lines):
+    shuffled = frame.sample(frac=1, random_state=1)
+    one, many = connect(threads=1), connect(threads=4)
+    for call in (engine.store_sku_periods, engine.sales_by_period):
+        pd.testing.assert_frame_equal(call(sales_table(frame, one)), call(sales_table(shuffled, many)))
+    mixed = lines.sample(frac=1, random_state=2)
+    pd.testing.assert_frame_equal(
+        engine.customer_totals(baskets_table(lines, one), PRODUCTS),
+        engine.customer_totals(baskets_table(mixed, many), PRODUCTS.sample(frac=1, random_state=3)),
+    )
+
+
+def test_money_is_added_exactly():
+    """0.1 ten thousand times is 1,000, which a float sum misses."""
+    n = 10_000
+    sales = sales_table(
+        pd.DataFrame({"store_id": "1", "sku": "a", "period": "2024-01-01", "units": 1, "revenue": [0.1] * n})
+    )
+    assert np.add.accumulate([0.1] * n)[-1] != 1000.0
+    assert engine.sales_by_period(sales)["revenue"].tolist() == [1000.0]
+
+
+def test_types_are_those_of_the_contract(frame):
+    table = sales_table(frame)
+    assert table.schema() == ibis.schema(
+        {
+            "store_id": "string",
+            "sku": "string",
+            "period": "date",
+            "units": "int64",
+            "revenue": "decimal(18, 2)",
+        }
+    )
+    assert isinstance(table.revenue.max().to_pyarrow().as_py(), Decimal)
+    got = engine.store_sku_periods(table)
+    assert got.dtypes.astype(str)[["units", "revenue", "periods_listed", "periods_sold"]].tolist() == [
+        "float64",
+        "float64",
+        "int64",
+        "int64",
+    ]
+    assert str(got["first_period"].dtype) == "datetime64[ns]"
+    assert got["store_id"].map(type).eq(str).all()
+
+
+def test_an_empty_window_gives_an_empty_frame_of_the_same_columns(frame):
+    sales = sales_table(frame)
+    got = engine.store_sku_periods(sales, ("2030-01-01", None))
+    assert got.empty and got.columns.tolist() == engine.store_sku_periods(sales).columns.tolist()
+    assert engine.periods_of(sales, ("2030-01-01", None)) == []
+
+
+def test_a_frame_without_a_column_names_it(frame):
+    with pytest.raises(TableError, match="sales: no column units; expected store_id"):
+        sales_table(frame.drop(columns="units"))
+
+
+def test_engine_settings_duckdb_refuses_name_the_cure():
+    with pytest.raises(SettingsError, match=r"memory_limit = 'much'.*2GB"):
+        connect(memory_limit="much")
+
+
+def test_a_small_memory_limit_spills_and_gives_the_same(tmp_path):
+    """More distinct keys than fit into the limit: the answer is the same, by way of the spill folder."""
+    query = "SELECT count(*), sum(n) FROM (SELECT i % 1500000 AS k, count(*) AS n FROM range(3000000) t(i) GROUP BY k)"
+    small = connect(memory_limit="60MB", threads=1, temp_dir=tmp_path / "spill")
+    assert small.raw_sql(query).fetchall() == [(1_500_000, 3_000_000)]
+    assert (tmp_path / "spill").exists()
+    roomy = connect(threads=1, temp_dir=tmp_path / "unused")
+    assert roomy.raw_sql(query).fetchall() == [(1_500_000, 3_000_000)]
+    assert not (tmp_path / "unused").exists()
+
+
+def test_nothing_is_downloaded():
+    settings = dict(
+        connect()
+        .raw_sql("SELECT name, value FROM duckdb_settings() WHERE name LIKE '%known_extensions'")
+        .fetchall()
+    )
+    assert settings == {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
