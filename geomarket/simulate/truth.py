@@ -93,7 +93,9 @@ class SimulatedTruth:
     loyalty : dict
         BG/NBD r, alpha, a, b, time in weeks; a customer's first trip is on the day they joined.
     spend : dict
-        Gamma-Gamma p, q, gamma (€ per trip) of a type with index 1; ``index``: the type's multiple of gamma.
+        Gamma-Gamma p, q, gamma (€ per trip) of a type with index 1; ``index``: the type's multiple of gamma. It is
+        the money a customer means to spend: a basket comes to it within the price of a unit, so that means agree
+        and p, fitted to baskets, comes out smaller.
     channel_tastes : DataFrame
         Index type; ``online``: share of trips ordered online; response rates by contact channel.
     lost_trips : int
