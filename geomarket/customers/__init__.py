@@ -1,5 +1,6 @@
 """Who the customers are, what they are worth, and where they live."""
 
+from geomarket.customers.channels import ChannelPreference, channel_preference, channel_response
 from geomarket.customers.lifetime import BgNbd, GammaGamma
 from geomarket.customers.place import (
     Penetration,
@@ -8,6 +9,7 @@ from geomarket.customers.place import (
     place_customers,
     wilson_interval,
 )
+from geomarket.customers.prospects import Prospects, quadrants, score_prospects
 from geomarket.customers.relationship import Relationship, relationship_value
 from geomarket.customers.value import CustomerValue, cumulative_segments, quintiles, value_customers
 from geomarket.customers.worth import (
@@ -21,20 +23,26 @@ from geomarket.customers.worth import (
 
 __all__ = [
     "BgNbd",
+    "ChannelPreference",
     "CustomerValue",
     "GammaGamma",
     "LifetimeCheck",
     "LifetimeValue",
     "Penetration",
     "PlacedCustomers",
+    "Prospects",
     "Relationship",
+    "channel_preference",
+    "channel_response",
     "check_lifetime",
     "cumulative_segments",
     "lifetime_value",
     "penetration",
     "place_customers",
+    "quadrants",
     "quintiles",
     "relationship_value",
+    "score_prospects",
     "value_customers",
     "value_deciles",
     "wilson_interval",
