@@ -9,10 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from geomarket.assortment import RangePlan, RangeRules, SolverOptions, plan_ranges, planogram_sizes
-from geomarket.assortment.milp import ProgramBuilder, dual_bound
-from geomarket.assortment.solving import clashing_groups
-from geomarket.assortment.worker import solve
+from geomarket.assortment import RangePlan, RangeRules, plan_ranges, planogram_sizes
 from geomarket.errors import InfeasibleError, SettingsError, TableError
 
 World = tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame]
@@ -283,31 +280,6 @@ def test_planogram_sizes_follow_the_space() -> None:
     assert np.all(np.diff(sizes[np.argsort(values)]) >= 0)
     order = np.random.default_rng(1).permutation(40)
     assert np.array_equal(planogram_sizes(values[order]), sizes[order])
-
-
-def test_the_bound_holds_for_any_duals() -> None:
-    rng = np.random.default_rng(3)
-    builder = ProgramBuilder()
-    x = builder.columns(rng.uniform(0, 5, 12))
-    builder.rows(x, rng.uniform(1, 4, 12), rule="space", upper=11.0)
-    builder.rows(x, 1.0, rule="some", lower=2.0, upper=5.0)
-    program = builder.compile()
-    best = solve(program, SolverOptions(gap=0.0)).objective
-    for _ in range(50):
-        bound, _ = dual_bound(program, rng.normal(0, 3, 2))
-        assert bound >= best - 1e-9
-
-
-def test_clashing_rules_are_the_fewest() -> None:
-    builder = ProgramBuilder()
-    x = builder.columns(np.ones(4))
-    builder.rows(x, 1.0, rule="at most two", upper=2.0)
-    builder.rows(x[:2], 1.0, rule="harmless", upper=2.0)
-    builder.rows(x.reshape(-1, 1)[:3], 1.0, rule="three named", lower=1.0)
-    assert clashing_groups(builder.compile()) == [("at most two", ""), ("three named", "")]
-    builder = ProgramBuilder()
-    builder.rows(builder.columns(np.ones(2)), 1.0, rule="fine", upper=1.0)
-    assert clashing_groups(builder.compile()) == []
 
 
 def test_summary_and_figure(plan: RangePlan) -> None:
