@@ -178,6 +178,10 @@ class AssortmentSettings(Section):
     """Money a year for each further range of a category (planogram, file, training)."""
     cost_per_sku: float = Field(default=0.0, ge=0)
     """Money a year for each SKU in the range of a store cluster; the frontier counts SKUs beyond the national range."""
+    cost_per_change: float = Field(default=0.0, ge=0)
+    """Money for one listing or delisting in one store (shelf work, leftovers), to be earned back within a year."""
+    max_changes: int | None = Field(default=None, ge=0)
+    """Most listings and delistings together in one store and category; no limit by default."""
     must_list: tuple[str, ...] = ()
     """SKUs every store lists."""
     must_not_list: tuple[str, ...] = ()

@@ -20,6 +20,7 @@ currency = "€"
 space = "width_cm"
 core_share = 0.3
 cost_per_range = 1000.0
+cost_per_change = 60.0
 min_stores = 3
 
 [frontier]
@@ -39,6 +40,7 @@ period = "month"
 [assortment]
 core_share = 0.3
 cost_per_range = 1000.0
+cost_per_change = 100.0
 min_stores = 3
 
 [frontier]

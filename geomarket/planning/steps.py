@@ -322,6 +322,8 @@ def find_ranges(
         min_stores=chosen.min_stores,
         listing_cost=chosen.cost_per_sku / market.periods_per_year,
         range_cost=chosen.cost_per_range / market.periods_per_year,
+        change_cost=chosen.cost_per_change / market.periods_per_year,
+        max_changes=chosen.max_changes,
     )
     return plan_ranges(
         table,
