@@ -220,7 +220,7 @@ def rates(rows: int = 60) -> pd.DataFrame:
         ({"levels": (1, 2)}, SettingsError, "2 to 26"),
         ({"levels": (3, 2, 2, 2)}, SettingsError, "4 entries"),
         ({"levels": (3, (2, 2))}, SettingsError, "each of the 3 types"),
-        ({"levels": (3, 99), "counts": "total"}, SettingsError, "3 to 9 are possible"),
+        ({"levels": (3, 99), "counts": "total"}, SettingsError, "allow 3 to"),
         ({"weights": {"yuong": 2}}, SettingsError, "yuong"),
         ({"weights": {"young": -1}}, SettingsError, "negative"),
         ({"max_correlation": 0}, SettingsError, "max_correlation"),

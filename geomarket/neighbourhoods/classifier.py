@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -18,7 +17,8 @@ from geomarket.neighbourhoods.checks import (
     checked_denominators,
     checked_population,
 )
-from geomarket.neighbourhoods.kmeans import KMeansFit, fit_kmeans, nearest
+from geomarket.neighbourhoods.hierarchy import LEVELS, grow
+from geomarket.neighbourhoods.kmeans import nearest
 from geomarket.neighbourhoods.preparation import (
     DROPPED_COLUMNS,
     SCALINGS,
@@ -36,8 +36,6 @@ from geomarket.neighbourhoods.scheme import read_scheme, restore_scheme, write_s
 
 __all__ = ["LEVELS", "NeighbourhoodClassifier"]
 
-LEVELS = ("supergroup", "group", "subgroup")
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 _log = logging.getLogger(__name__)
 
@@ -196,6 +194,51 @@ class NeighbourhoodClassifier(ClusterMixin, BaseEstimator):
         SettingsError
             An unknown word or a number out of range; or the scheme is frozen.
         """
+        points, weights, mass = self.learn_preparation(X, population, denominators)
+        grown = grow(
+            points,
+            weights,
+            mass,
+            self.levels,
+            counts=self.counts,
+            max_children=self.max_children,
+            min_areas=self.min_areas,
+            n_init=self.n_init,
+            random_state=self.random_state,
+        )
+        self.types_ = grown.types
+        self.centroids_ = pd.DataFrame(
+            grown.centroids, index=pd.Index(grown.types["code"]), columns=self.preparation_.variables
+        )
+        self.wcss_ = grown.types.groupby("level", sort=False)["wcss"].sum().to_dict()
+        self.notes_ += grown.notes
+        self.labels_ = self.assign(X, population, denominators)
+        self._tell(len(points))
+        return self
+
+    def learn_preparation(
+        self,
+        X: pd.DataFrame,
+        population: pd.Series | None = None,
+        denominators: pd.DataFrame | None = None,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Choose the variables and learn their transform, without forming types.
+
+        Parameters
+        ----------
+        X, population, denominators
+            As in :meth:`fit`.
+
+        Returns
+        -------
+        points : ndarray of shape (n_fit, n_variables)
+            Prepared coordinates of the populated areas with complete data, in an order that hangs on their
+            content only, so that shuffled tables are fitted alike.
+        weights : ndarray of shape (n_fit,)
+            What each counts in the fit.
+        mass : ndarray of shape (n_fit,)
+            People in each, or 1.
+        """
         self._check_settings()
         check_rates(X)
         mass = checked_population(population, X.index)
@@ -213,11 +256,7 @@ class NeighbourhoodClassifier(ClusterMixin, BaseEstimator):
         weights = self._weights_of(mass, order)
         self._check_enough(rates, populated)
         self._prepare(rates, weights)
-        points = self.preparation_.apply(rates)
-        self._grow(points, weights, _mass_of(mass, order))
-        self.labels_ = self.assign(X, population, denominators)
-        self._tell(populated, complete)
-        return self
+        return self.preparation_.apply(rates), weights, _mass_of(mass, order)
 
     def predict(
         self,
@@ -448,120 +487,7 @@ class NeighbourhoodClassifier(ClusterMixin, BaseEstimator):
         self.dropped_ = pd.concat(parts, ignore_index=True) if parts else self.dropped_
         self.preparation_ = learn(kept)
 
-    def _grow(self, points: np.ndarray, weights: np.ndarray, mass: np.ndarray) -> None:
-        top = self._split(points, weights, int(self.levels[0]))
-        records = self._children("", LEVELS[0], top, mass)
-        rows = [(record, np.flatnonzero(labels)) for record, labels in records]
-        everything = [record for record, _ in rows]
-        for depth in range(1, len(self.levels)):
-            fits = self._fit_children(points, weights, rows, depth)
-            below = []
-            for (parent, members), fit in zip(rows, fits, strict=True):
-                for record, inside in self._children(parent["code"], LEVELS[depth], fit, mass[members]):
-                    below.append((record, members[inside]))
-            rows = below
-            everything += [record for record, _ in rows]
-        table = pd.DataFrame(everything)
-        self.centroids_ = pd.DataFrame(
-            np.vstack(table.pop("centroid").tolist()),
-            index=pd.Index(table["code"]),
-            columns=self.preparation_.variables,
-        )
-        self.types_ = table
-        self.wcss_ = table.groupby("level", sort=False)["wcss"].sum().to_dict()
-
-    def _split(self, points: np.ndarray, weights: np.ndarray, k: int) -> KMeansFit:
-        return fit_kmeans(points, k, weights, self.n_init, self.random_state)
-
-    def _fit_children(
-        self,
-        points: np.ndarray,
-        weights: np.ndarray,
-        rows: list[tuple[dict[str, Any], np.ndarray]],
-        depth: int,
-    ) -> list[KMeansFit]:
-        """Split every parent: into its own number, or so that the level has the total asked for."""
-        most = [self._most_children(points[members]) for _, members in rows]
-        cache: dict[tuple[int, int], KMeansFit] = {}
-
-        def split(i: int, k: int) -> KMeansFit:
-            if (i, k) not in cache:
-                members = rows[i][1]
-                cache[i, k] = self._split(points[members], weights[members], k)
-            return cache[i, k]
-
-        wanted = self.levels[depth]
-        if self.counts == "total" and isinstance(wanted, (int, np.integer)):
-            numbers = self._share_out(int(wanted), most, split, depth)
-        else:
-            numbers = self._numbers_each(wanted, len(rows), depth)
-        short = [rows[i][0]["code"] for i in range(len(rows)) if numbers[i] > most[i]]
-        if short:
-            self.notes_.append(
-                f"{', '.join(short)}: too few areas for the number of {LEVELS[depth]}s asked for; split into fewer "
-                f"(at least {self.min_areas} areas a type)."
-            )
-        return [split(i, min(numbers[i], most[i])) for i in range(len(rows))]
-
-    def _numbers_each(self, wanted: Any, parents: int, depth: int) -> list[int]:
-        numbers = (
-            [int(wanted)] * parents if isinstance(wanted, (int, np.integer)) else [int(k) for k in wanted]
-        )
-        if len(numbers) != parents or min(numbers) < 1 or max(numbers) > 26:
-            raise SettingsError(
-                f"levels[{depth}] is {wanted!r}; give one number, or one for each of the {parents} types above it "
-                "(each 1 to 26)."
-            )
-        return numbers
-
-    def _share_out(self, total: int, most: list[int], split: Any, depth: int) -> list[int]:
-        limits = [min(cap, self.max_children) for cap in most]
-        if not len(most) <= total <= sum(limits):
-            raise SettingsError(
-                f"levels[{depth}] asks for {total} {LEVELS[depth]}s in all; with {len(most)} types above it and at "
-                f"most {self.max_children} each, {len(most)} to {sum(limits)} are possible."
-            )
-        floor = 2 if total >= sum(min(2, cap) for cap in limits) else 1
-        numbers = [min(floor, cap) for cap in limits]
-        while sum(numbers) < total:
-            gains = [
-                split(i, k).wcss - split(i, k + 1).wcss if k < limits[i] else -np.inf
-                for i, k in enumerate(numbers)
-            ]
-            numbers[int(np.argmax(gains))] += 1
-        return numbers
-
-    def _most_children(self, points: np.ndarray) -> int:
-        room = max(1, len(points) // max(1, self.min_areas))
-        if room > 1 and len(points) < 2_000:
-            room = min(room, len(np.unique(points, axis=0)))
-        return room
-
-    def _children(
-        self, parent: str, level: str, fit: KMeansFit, mass: np.ndarray
-    ) -> list[tuple[dict[str, Any], np.ndarray]]:
-        """Records of a split in code order: by population, then by areas, then by centroid."""
-        found = []
-        for c, centroid in enumerate(fit.centroids):
-            inside = fit.labels == c
-            # fsum: the order must not hang on the order of rows through rounding
-            found.append((math.fsum(mass[inside]), int(inside.sum()), tuple(centroid.round(12)), c, inside))
-        found.sort(key=lambda item: (-item[0], -item[1], item[2]))
-        out = []
-        for place, (people, areas, _, c, inside) in enumerate(found):
-            record: dict[str, Any] = {
-                "code": parent + _sign(level, place),
-                "level": level,
-                "parent": parent,
-                "areas": areas,
-                "mass": people,
-                "wcss": float(fit.cluster_wcss[c]),
-                "centroid": fit.centroids[c],
-            }
-            out.append((record, inside))
-        return out
-
-    def _tell(self, populated: np.ndarray, complete: np.ndarray) -> None:
+    def _tell(self, fitted: int) -> None:
         status = self.labels_["status"].value_counts()
         words = {
             "unpopulated": f"have fewer than {self.min_population:g} people and no type",
@@ -570,15 +496,15 @@ class NeighbourhoodClassifier(ClusterMixin, BaseEstimator):
         }
         for key, text in words.items():
             if key in status:
-                self.notes_.append(f"{status[key]:,} of {len(populated):,} areas {text}.")
-        small = self.types_[
-            (self.types_["level"] == LEVELS[0]) & (self.types_["areas"] < 0.01 * complete.sum())
-        ]
+                self.notes_.append(f"{status[key]:,} of {len(self.labels_):,} areas {text}.")
+        top = self.types_["level"] == LEVELS[0]
+        small = self.types_.loc[top & (self.types_["areas"] < 0.01 * fitted), "code"]
         if len(small):
             self.notes_.append(
-                f"{', '.join(small['code'])}: fewer than 1 % of areas; often outliers rather than a type. "
+                f"{', '.join(small)}: fewer than 1 % of areas; often outliers rather than a type. "
                 "Consider fewer supergroups or another transform."
             )
+        self.notes_ += self.preparation_.notes()
         for line in self.notes_:
             _log.info("%s", line)
 
@@ -613,12 +539,6 @@ class NeighbourhoodClassifier(ClusterMixin, BaseEstimator):
             current = np.where(typed, labels, "")
         finest = columns[list(columns)[-1]]
         return pd.DataFrame({"code": finest.tolist(), **{k: v.tolist() for k, v in (columns | tail).items()}})
-
-
-def _sign(level: str, place: int) -> str:
-    if level == "group":
-        return str(place + 1)
-    return LETTERS[place] if level == "supergroup" else LETTERS[place].lower()
 
 
 def _mass_of(mass: pd.Series | None, order: np.ndarray) -> np.ndarray:

@@ -21,9 +21,11 @@ from geomarket.errors import NotSupportedError
 
 __all__ = ["KMeansFit", "fit_kmeans", "nearest"]
 
-SUMMARY_ROWS = 3_000
+SUMMARY_ROWS = 1_500
+SAMPLE_PER_MICRO = 20
 CHUNKS = 16  # fixed, so that sums don't depend on the number of threads
 SAME_BASIN = 0.85  # starts whose partitions agree this much (adjusted Rand index) end in the same optimum
+TWINS = 0.98  # runners this alike are on the way to the same optimum
 MAX_ITERATIONS = 1_000
 
 
@@ -42,7 +44,8 @@ class KMeansFit:
     cluster_wcss : ndarray of shape (k,)
         The same by cluster.
     candidates : tuple of float
-        WCSS on all rows of every clearly different start that was followed to the end, best first.
+        WCSS on all rows of every clearly different start that was followed to the end, best first: a runner-up
+        close to the best says that another partition fits nearly as well.
     iterations : int
         Lloyd passes over all rows, all candidates together.
     """
@@ -62,7 +65,7 @@ def fit_kmeans(
     n_init: int = 100,
     random_state: int = 0,
     summary_rows: int = SUMMARY_ROWS,
-    keep: int = 5,
+    keep: int = 8,
 ) -> KMeansFit:
     """Partition weighted points into k clusters of least within-cluster sum of squares.
 
@@ -99,7 +102,7 @@ def fit_kmeans(
     Notes
     -----
     Lloyd (1982); seeding of Arthur and Vassilvitskii (2007). The summary is the usual data-squashing idea
-    (DuMouchel et al. 1999) with two Lloyd passes from randomly drawn rows.
+    (DuMouchel et al. 1999) with two Lloyd passes from randomly drawn rows, the first of them on a sample.
 
     Examples
     --------
@@ -112,8 +115,9 @@ def fit_kmeans(
     points = np.ascontiguousarray(points, dtype=np.float64)
     weights = np.ones(len(points)) if weights is None else np.ascontiguousarray(weights, dtype=np.float64)
     if k == 1:
-        centre = _means(points, weights, np.zeros(len(points), dtype=np.int64), 1)
-        return _finish(points, weights, [centre], 0)
+        centre = np.average(points, axis=0, weights=weights)[None, :]
+        centroids, labels, own = _settle(points, weights, centre)
+        return KMeansFit(centroids, labels, float(own.sum()), own, (float(own.sum()),), 0)
     _check_distinct(points, k)
     rng = np.random.default_rng(random_state)
     single = points.astype(np.float32)
@@ -122,11 +126,12 @@ def fit_kmeans(
     else:
         ground, mass = single, weights
     with _threads() as pool:
-        seeds = rng.random((n_init, k))
-        starts = _starts(pool, ground, mass, seeds)
-        chosen = _distinct(starts, mass, keep)
-        centres, passes = _race(pool, single, weights, chosen)
-    return _finish(points, weights, centres, passes)
+        starts = _starts(pool, ground, mass, rng.random((n_init, k)))
+        runners, scores, passes = _race(pool, single, weights, _distinct(starts, mass, keep))
+    centroids, labels, own = _settle(points, weights, runners[0])
+    wcss = float(own.sum())
+    others = tuple(wcss + score - scores[0] for score in scores[1:])
+    return KMeansFit(centroids, labels, wcss, own, (wcss, *others), passes)
 
 
 def nearest(points: np.ndarray, centroids: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -198,17 +203,17 @@ def _check_distinct(points: np.ndarray, k: int) -> None:
 
 
 def _summarise(
-    points: np.ndarray, weights: np.ndarray, rows: int, rng: np.random.Generator, passes: int = 2
+    points: np.ndarray, weights: np.ndarray, rows: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Weighted micro-centroids: two Lloyd passes from randomly drawn rows."""
+    """Weighted micro-centroids: Lloyd passes from randomly drawn rows, the first on a sample, the last on all."""
     centres = points[rng.choice(len(points), size=rows, replace=False)]
-    for _ in range(passes):
-        labels = _assign_many(points, centres)
-        mass = np.bincount(labels, weights, minlength=len(centres))
+    sample = rng.choice(len(points), size=min(len(points), SAMPLE_PER_MICRO * rows), replace=False)
+    for part in (np.sort(sample), slice(None)):
+        labels = _assign_many(points[part], centres)
+        sums, mass = _sums(points[part], weights[part], labels, len(centres))
         filled = mass > 0
-        centres = _means(points, weights, labels, len(centres))[filled].astype(np.float32)
-        mass = mass[filled]
-    return np.ascontiguousarray(centres), mass
+        centres = (sums[filled] / mass[filled, None]).astype(np.float32)
+    return np.ascontiguousarray(centres), mass[filled]
 
 
 def _assign_many(points: np.ndarray, centres: np.ndarray, chunk: int = 512) -> np.ndarray:
@@ -221,13 +226,6 @@ def _assign_many(points: np.ndarray, centres: np.ndarray, chunk: int = 512) -> n
         score -= half
         labels[start : start + chunk] = score.argmax(axis=1)
     return labels
-
-
-def _means(points: np.ndarray, weights: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
-    mass = np.bincount(labels, weights, minlength=k)
-    sums = np.stack([np.bincount(labels, weights * column, minlength=k) for column in points.T], axis=1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return sums / mass[:, None]
 
 
 def _starts(
@@ -275,21 +273,23 @@ def _agreement(a: np.ndarray, b: np.ndarray, mass: np.ndarray) -> float:
 
 def _race(
     pool: ThreadPoolExecutor, points: np.ndarray, weights: np.ndarray, chosen: list[np.ndarray]
-) -> tuple[list[np.ndarray], int]:
-    """Follow candidates on all rows, dropping the worse half after 10 and after 30 passes."""
-    labels = [np.full(len(points), -1, dtype=np.int64) for _ in chosen]
-    runners = list(zip(chosen, labels, strict=True))
+) -> tuple[list[np.ndarray], list[float], int]:
+    """Follow candidates on all rows, dropping the worse half and twins after 6 and after 24 passes."""
+    runners = [(0.0, centres, np.full(len(points), -1, dtype=np.int64)) for centres in chosen]
     passes = 0
-    for leg in (10, 20, MAX_ITERATIONS):
-        results = []
-        for centres, own in runners:
-            score, used, moved = _polish(pool, points, weights, centres, own, leg)
+    for leg in (6, 18, MAX_ITERATIONS):
+        moved = []
+        for _, centres, labels in runners:
+            score, used, after = _polish(pool, points, weights, centres, labels, leg)
             passes += used
-            results.append((score, moved, own))
-        order = sorted(range(len(results)), key=lambda i: (results[i][0], i))
-        left = len(order) if leg == MAX_ITERATIONS else max(2, -(-len(order) // 2))
-        runners = [(results[i][1], results[i][2]) for i in order[:left]]
-    return [centres for centres, _ in runners], passes
+            moved.append((score, after, labels))
+        moved.sort(key=lambda runner: runner[0])
+        left = len(moved) if leg == MAX_ITERATIONS else max(2, -(-len(moved) // 2))
+        runners = []
+        for runner in moved[:left]:
+            if all(_agreement(runner[2], other[2], weights) < TWINS for other in runners):
+                runners.append(runner)
+    return [runner[1] for runner in runners], [runner[0] for runner in runners], passes
 
 
 def _polish(
@@ -324,25 +324,37 @@ def _polish(
     return score, used, centres
 
 
-def _finish(points: np.ndarray, weights: np.ndarray, centres: list[np.ndarray], passes: int) -> KMeansFit:
-    """Settle the winner in double precision: labels are the nearest centroids, centroids the means."""
-    k = len(centres[0])
-    settled = []
-    for start in centres:
-        labels, centroids = None, start.astype(np.float64)
-        for _ in range(MAX_ITERATIONS):
-            new, _, distance, _ = nearest(points, centroids)
-            if labels is not None and np.array_equal(new, labels):
-                break
-            labels = new
-            means = _means(points, weights, labels, k)
-            centroids = np.where(np.isnan(means), centroids, means)
-        settled.append((float(weights @ distance**2), new, centroids))
-    settled.sort(key=lambda item: item[0])
-    wcss, labels, centroids = settled[0]
-    _, _, distance, _ = nearest(points, centroids)
+def _settle(
+    points: np.ndarray, weights: np.ndarray, start: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Lloyd in double precision to a fixed point: labels are the nearest centroids, centroids the means."""
+    k = len(start)
+    centroids = start.astype(np.float64)
+    labels = np.full(len(points), -1, dtype=np.int64)
+    for _ in range(MAX_ITERATIONS):
+        new, _, distance, _ = nearest(points, centroids)
+        if np.array_equal(new, labels):
+            break
+        labels = new
+        sums, mass = _sums(points, weights, labels, k)
+        filled = mass > 0
+        centroids = centroids.copy()
+        centroids[filled] = sums[filled] / mass[filled, None]
     own = np.bincount(labels, weights * distance**2, minlength=k)
-    return KMeansFit(centroids, labels, wcss, own, tuple(item[0] for item in settled), passes)
+    return centroids, labels, own
+
+
+@nb.njit(nogil=True, cache=True)
+def _sums(points, weights, labels, k):  # type: ignore[no-untyped-def]
+    """Weighted sums and mass of each cluster."""
+    n, p = points.shape
+    sums = np.zeros((k, p))
+    mass = np.zeros(k)
+    for i in range(n):
+        mass[labels[i]] += weights[i]
+        for j in range(p):
+            sums[labels[i], j] += weights[i] * points[i, j]
+    return sums, mass
 
 
 @nb.njit(nogil=True, fastmath=True, cache=True)

@@ -97,7 +97,8 @@ class Preparation:
     Attributes
     ----------
     table : DataFrame
-        Index variable; columns multiplier, power (Yeo–Johnson's lambda or NaN), centre, spread, weight.
+        Index variable; columns multiplier, power (Yeo–Johnson's lambda or NaN), centre, spread, weight, fallback
+        (1 where the range stood in for an inter-decile range of 0).
     transform, scaling : str
     """
 
@@ -126,10 +127,21 @@ class Preparation:
             )
         values = rates[self.variables].to_numpy(dtype=float)
         out = np.empty_like(values)
-        for j, row in enumerate(self.table.itertuples()):
-            changed = _transform(values[:, j] * row.multiplier, self.transform, row.power, str(row.Index))
-            out[:, j] = (changed - row.centre) / row.spread * np.sqrt(row.weight)
+        learnt = self.table[["multiplier", "power", "centre", "spread", "weight"]].to_numpy(dtype=float)
+        for j, (multiplier, power, centre, spread, weight) in enumerate(learnt):
+            changed = _transform(values[:, j] * multiplier, self.transform, power, self.variables[j])
+            out[:, j] = (changed - centre) / spread * np.sqrt(weight)
         return out
+
+    def notes(self) -> list[str]:
+        """Say where the scaling had to differ from what was asked for."""
+        fallback = [str(name) for name in self.table.index[self.table["fallback"] > 0]]
+        if not fallback:
+            return []
+        return [
+            f"{', '.join(fallback)}: four fifths of areas share one value, so the inter-decile range is 0; scaled by "
+            "the whole range instead."
+        ]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dict for JSON."""
@@ -195,10 +207,11 @@ def prepare(
         times = float(multiplier.get(name, 100.0)) if isinstance(multiplier, Mapping) else float(multiplier)
         values = rates[name].to_numpy(dtype=float) * times
         power = _yeo_johnson_power(values, mass) if transform == "yeo-johnson" else np.nan
-        centre, spread = _scale(_transform(values, transform, power, name), mass, scaling)
+        centre, spread, fallback = _scale(_transform(values, transform, power, name), mass, scaling)
         weight = 1.0 if weights is None else float(weights.get(name, 1.0))
-        rows.append((name, times, power, centre, spread, weight))
-    table = pd.DataFrame(rows, columns=["variable", "multiplier", "power", "centre", "spread", "weight"])
+        rows.append((name, times, power, centre, spread, weight, fallback))
+    columns = ["variable", "multiplier", "power", "centre", "spread", "weight", "fallback"]
+    table = pd.DataFrame(rows, columns=columns)
     return Preparation(table.set_index("variable").astype(float), transform, scaling)
 
 
@@ -300,19 +313,19 @@ def _yeo_johnson_power(values: np.ndarray, mass: np.ndarray) -> float:
     return float(optimize.minimize_scalar(loss, bounds=(-3.0, 5.0), method="bounded").x)
 
 
-def _scale(values: np.ndarray, mass: np.ndarray, scaling: str) -> tuple[float, float]:
+def _scale(values: np.ndarray, mass: np.ndarray, scaling: str) -> tuple[float, float, bool]:
+    """Centre, spread, and whether the range stood in."""
+    low, high = float(values.min()), float(values.max())
     if scaling == "range":
-        low, high = float(values.min()), float(values.max())
-        return low, high - low
+        return low, high - low, False
     if scaling == "z":
         share = mass / mass.sum()
         mean = float(share @ values)
-        return mean, float(np.sqrt(share @ (values - mean) ** 2))
-    low, middle, high = _weighted_quantiles(values, mass, (0.1, 0.5, 0.9))
-    spread = high - low
-    if spread <= 0:  # more than four fifths of areas share one value: fall back to the range
-        spread = float(values.max() - values.min())
-    return middle, spread
+        return mean, float(np.sqrt(share @ (values - mean) ** 2)), False
+    tenth, middle, ninetieth = _weighted_quantiles(values, mass, (0.1, 0.5, 0.9))
+    if ninetieth > tenth:
+        return middle, ninetieth - tenth, False
+    return middle, high - low, True
 
 
 def _weighted_quantiles(values: np.ndarray, mass: np.ndarray, at: tuple[float, ...]) -> list[float]:

@@ -15,7 +15,8 @@ from sklearn.base import clone
 
 from geomarket.errors import NotSupportedError, SettingsError, TableError
 from geomarket.market.model import Variable
-from geomarket.neighbourhoods.classifier import LEVELS, NeighbourhoodClassifier
+from geomarket.neighbourhoods.classifier import NeighbourhoodClassifier
+from geomarket.neighbourhoods.hierarchy import LEVELS
 from geomarket.neighbourhoods.index import index_table
 from geomarket.neighbourhoods.portraits import name_types, portray_types, sensitive
 from geomarket.results import Result
