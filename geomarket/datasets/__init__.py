@@ -1,5 +1,6 @@
 """Known open markets read from a data folder, and official boundary files."""
 
+from geomarket.datasets.boundaries import boundary_sources, census_sources, load_boundaries, write_boundaries
 from geomarket.datasets.iowa import load_iowa
 
-__all__ = ["load_iowa"]
+__all__ = ["boundary_sources", "census_sources", "load_boundaries", "load_iowa", "write_boundaries"]
