@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geomarket.errors import SettingsError, TableError
-from geomarket.safeguards import suppress, suppress_counts
+from geomarket.safeguards import audit_tables, contact_list, suppress, suppress_counts
 
 
 def subtract(hidden, truth, margin):
@@ -22,7 +22,7 @@ def subtract(hidden, truth, margin):
             yield int(gone.sum()), published - shown["customers"].sum()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     counts=st.lists(st.integers(0, 40), min_size=1, max_size=30),
     k=st.integers(1, 12),
@@ -84,7 +84,7 @@ def test_hiding_only_small_counts_would_give_many_away():
 
 def test_the_complement_is_the_smallest_that_helps():
     table = pd.DataFrame({"customers": [4, 30, 70, 0]})
-    assert suppress_counts(table, "customers")["suppressed"].tolist() == ["primary", "complementary", "", ""]
+    assert suppress_counts(table, "customers")["suppressed"].tolist() == [True, True, False, False]
 
 
 def test_a_total_below_k_is_hidden_itself():
@@ -94,7 +94,7 @@ def test_a_total_below_k_is_hidden_itself():
         margins=[("type",), ()],
     )
     by_type = hidden.totals[("type",)].set_index("type")
-    assert by_type["suppressed"].to_dict() == {"A": "primary", "B": "complementary", "C": ""}
+    assert by_type["suppressed"].to_dict() == {"A": True, "B": True, "C": False}
     assert hidden.totals[()]["customers"].tolist() == [113.0]
 
 
@@ -129,3 +129,76 @@ def test_the_input_is_left_alone_and_the_summary_counts():
 def test_bad_input_is_named(table, arguments, error, message):
     with pytest.raises(error, match=message):
         suppress(pd.DataFrame(table), "customers", **arguments)
+
+
+def test_the_published_table_does_not_say_why_a_count_is_hidden():
+    hidden = suppress(pd.DataFrame({"customers": [4, 30, 70]}), "customers")
+    assert hidden.table["suppressed"].tolist() == [True, True, False]
+    assert hidden.reasons.tolist() == ["primary", "complementary", ""]
+
+
+def audit_example():
+    cells = pd.DataFrame(
+        {
+            "cell": [1, 2, 3, 4],
+            "type": ["A", "A", "B", None],
+            "customers": [np.nan, np.nan, 40.0, 12.0],
+            "penetration": [np.nan, np.nan, 0.1, 0.2],
+        }
+    )
+    types = pd.DataFrame({"type": ["A", "B"], "customers": [25.0, 40.0]})
+    return {"cells": cells, "types": types}, {"cells": ["cell"], "types": ["type"]}
+
+
+def test_the_audit_passes_what_is_safe_and_counts_what_it_checked():
+    tables, keys = audit_example()
+    audit = audit_tables(tables, keys, dependent={"cells": ["penetration"]})
+    assert audit.passed
+    assert audit.checked.set_index("table")["hidden"].to_dict() == {"cells": 2, "types": 0}
+    assert audit.checked["sums"].tolist() == [1, 1]
+    assert "no hidden count can be pinned" in audit.summary()[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "problem", "row"),
+    [
+        (lambda t: t["types"].loc.__setitem__((0, "customers"), 8.0), "pinned", "cell 1"),
+        (lambda t: t["cells"].loc.__setitem__((3, "customers"), 5.0), "shown", "cell 4"),
+        (lambda t: t["cells"].loc.__setitem__((0, "penetration"), 0.3), "given away", "cell 1 (penetration)"),
+        (lambda t: t["types"].loc.__setitem__((1, "customers"), 41.0), "contradiction", "type B"),
+    ],
+)
+def test_the_audit_names_what_it_finds(change, problem, row):
+    tables, keys = audit_example()
+    change(tables)
+    audit = audit_tables(tables, keys, dependent={"cells": ["penetration"]})
+    assert not audit.passed
+    found = audit.table[audit.table["problem"] == problem]
+    assert row in found["row"].tolist()
+    assert any(line.startswith(problem) for line in audit.summary())
+
+
+def test_the_audit_needs_keys_that_are_keys():
+    tables, keys = audit_example()
+    with pytest.raises(TableError, match="no keys given for table 'types'"):
+        audit_tables(tables, {"cells": ["cell"]})
+    with pytest.raises(TableError, match=r"cells: column\(s\) hexagon missing"):
+        audit_tables(tables, {**keys, "cells": ["hexagon"]})
+    with pytest.raises(TableError, match="types: 1 of 3 rows repeat its keys"):
+        audit_tables({**tables, "types": pd.concat([tables["types"], tables["types"].head(1)])}, keys)
+
+
+def test_only_a_clear_yes_is_consent():
+    customers = pd.DataFrame(
+        {"customer_id": list("abcd"), "consent_mail": [True, False, None, True], "consent_email": [False] * 4}
+    )
+    chosen = contact_list(customers, "mail", ["d", "c", "b", "a", "a"])
+    assert chosen["customer_id"].tolist() == ["d", "a"]
+    assert chosen.attrs["without_consent"] == 2
+    assert contact_list(customers, "email", ["a"]).empty
+    with pytest.raises(TableError, match="nobody may be contacted by mobile"):
+        contact_list(customers, "mobile", ["a"])
+    with pytest.raises(TableError, match=r"1 of the chosen are unknown \(x\)"):
+        contact_list(customers, "mail", ["x"])
+    with pytest.raises(SettingsError, match="channel 'door_drop'"):
+        contact_list(customers, "door_drop", ["a"])

@@ -177,7 +177,7 @@ class Penetration(Result):
         )
         table = self.table.assign(suppressed=by_type["suppressed"].to_numpy())
         for column in TYPE_DEPENDENTS:
-            table[column] = self.table[column].astype(float).mask(table["suppressed"] != "")
+            table[column] = self.table[column].astype(float).mask(table["suppressed"])
         for column in ("heavy", "heavy_share") if valued else ():
             table[column] = table[column].mask(by_type["heavy"].isna().to_numpy())
         return replace(self, table=table, cells=hidden.table, k=k)

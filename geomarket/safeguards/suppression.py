@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -17,12 +17,14 @@ from numpy.typing import NDArray
 
 from geomarket.errors import SettingsError, TableError
 from geomarket.results import Result
+from geomarket.safeguards.attack import Relation, attack
 
 __all__ = ["Suppressed", "suppress", "suppress_counts"]
 
 _log = logging.getLogger(__name__)
 
 Margin = tuple[str, ...]
+States = NDArray[np.object_]
 NONE, PRIMARY, COMPLEMENTARY = "", "primary", "complementary"
 
 
@@ -33,22 +35,26 @@ class Suppressed(Result):
     Attributes
     ----------
     table : DataFrame
-        The input with hidden counts and all that hangs on them NaN, and ``suppressed``: "", "primary" (the count is
-        below k) or "complementary" (hidden so that no other can be worked out).
+        The input with hidden counts and all that hangs on them NaN, and ``suppressed`` (bool). It does not say which
+        counts are hidden for being small: that alone would tell that they are below k.
     totals : dict
         Margin (tuple of column names) -> DataFrame of those columns, the count (NaN where hidden), suppressed.
+    reasons : Series
+        "" (shown), "primary" (below k) or "complementary" (would give another away), on the table's index. Not to be
+        published.
     k : int
     count : str
     """
 
     table: pd.DataFrame
-    totals: Mapping[Margin, pd.DataFrame] = field(default_factory=dict)
+    totals: Mapping[Margin, pd.DataFrame]
+    reasons: pd.Series
     k: int = 10
     count: str = "customers"
 
     def summary(self) -> list[str]:
         """Return how many counts are hidden, and why."""
-        reasons = self.table["suppressed"].value_counts()
+        reasons = self.reasons.value_counts()
         primary, complementary = int(reasons.get(PRIMARY, 0)), int(reasons.get(COMPLEMENTARY, 0))
         return [
             f"{primary + complementary:,} of {len(self.table):,} counts of {self.count} are hidden: {primary:,} are "
@@ -92,7 +98,7 @@ def suppress_counts(
     --------
     >>> table = pd.DataFrame({"type": ["A", "B", "C"], "customers": [4, 30, 70], "share": [0.01, 0.05, 0.1]})
     >>> suppress_counts(table, "customers", dependent=["share"])["suppressed"].tolist()
-    ['primary', 'complementary', '']
+    [True, True, False]
     """
     return suppress(table, count, k, margins, dependent, parts).table
 
@@ -137,9 +143,9 @@ def suppress(
 
     Notes
     -----
-    Primary and complementary (secondary) cell suppression (Cox 1980), by a greedy rule that hides the smallest
-    count that helps. With one margin it leaves no hidden count inside a range narrower than k; with
-    several crossing margins (cells by type and by store) a combination of sums may still narrow one.
+    Primary and complementary (secondary) cell suppression (Cox 1980). A greedy rule hides the smallest count that
+    helps, sum by sum; then :func:`attack` bounds every hidden count from all sums together, and more is hidden until
+    none can be pinned to a range narrower than k. Safe, but not the least that could be hidden.
 
     Examples
     --------
@@ -156,15 +162,17 @@ def suppress(
     )
     levels = _levels(table, count, keys)
     small = [_below(level.values, k) for level in levels]
-    states = _close(levels, small, k)
+    states = _protect(levels, small, k)
     out = table.copy()
     hidden = states[0] != NONE
     out[count] = table[count].astype(float).mask(hidden)
-    out["suppressed"] = states[0]
+    out["suppressed"] = hidden
     for column in dependent:
         out[column] = table[column].astype(float).mask(hidden)
     totals = {
-        key: level.keys.assign(**{count: np.where(state == NONE, level.values, np.nan), "suppressed": state})
+        key: level.keys.assign(
+            **{count: np.where(state == NONE, level.values, np.nan), "suppressed": state != NONE}
+        )
         for key, level, state in zip(keys, levels[1:], states[1:])
     }
     for part, ratios in (parts or {}).items():
@@ -174,7 +182,8 @@ def suppress(
             out[column] = table[column].astype(float).mask(gone[0])
         for key, level, flags in zip(keys, part_levels[1:], gone[1:]):
             totals[key][part] = np.where(flags, np.nan, level.values)
-    return Suppressed(table=out, totals=totals, k=k, count=count)
+    reasons = pd.Series(states[0], index=table.index, dtype=str)
+    return Suppressed(table=out, totals=totals, reasons=reasons, k=k, count=count)
 
 
 @dataclass(frozen=True)
@@ -212,19 +221,66 @@ def _below(values: NDArray[np.float64], k: int) -> NDArray[np.bool_]:
     return (values > 0) & (values < k)
 
 
-def _close(levels: Sequence[_Level], small: Sequence[NDArray[np.bool_]], k: int) -> list[NDArray[np.object_]]:
-    """Hide until every relation between a sum and what it is made of hides all or nothing that matters."""
+def _protect(levels: Sequence[_Level], small: Sequence[NDArray[np.bool_]], k: int) -> list[States]:
+    """Hide small counts, and others until no hidden one is pinned to a range narrower than k."""
     states = [np.where(flags, PRIMARY, NONE).astype(object) for flags in small]
     relations = [
-        (p, c) for p, parent in enumerate(levels) for c, child in enumerate(levels) if child.contains(parent)
+        Relation(p, c, _parent_of(child, parent))
+        for p, parent in enumerate(levels)
+        for c, child in enumerate(levels)
+        if child.contains(parent)
     ]
-    parents = {(p, c): _parent_of(levels[c], levels[p]) for p, c in relations}
+    while True:
+        _close(levels, relations, states, k)
+        # counts NaN from the start are published nowhere: as if they were not there
+        published = [np.where(s == NONE, np.nan_to_num(lv.values), np.nan) for lv, s in zip(levels, states)]
+        exposed = attack(published, relations, k).exposed(k)
+        if not any(flags.any() for flags in exposed):
+            return states
+        _hide_more(levels, relations, states, exposed)
+
+
+def _close(levels: Sequence[_Level], relations: Sequence[Relation], states: list[States], k: int) -> None:
+    """Hide until, in every sum by itself, the hidden are none, or at least two and together at least k."""
     changed = True
     while changed:
         changed = False
-        for p, c in relations:
-            changed |= _close_relation(levels[p], levels[c], states[p], states[c], parents[p, c], k)
-    return states
+        for r in relations:
+            changed |= _close_relation(
+                levels[r.parent], levels[r.child], states[r.parent], states[r.child], r.parent_of, k
+            )
+
+
+def _hide_more(
+    levels: Sequence[_Level],
+    relations: Sequence[Relation],
+    states: list[States],
+    exposed: Sequence[NDArray[np.bool_]],
+) -> None:
+    """Hide one more count in every sum that helps to expose one."""
+    crowded = [
+        np.bincount(r.parent_of[states[r.child] != NONE], minlength=len(levels[r.parent].values)) > 0
+        for r in relations
+    ]
+    for r in relations:
+        hit = exposed[r.parent].copy()
+        hit[r.parent_of[exposed[r.child]]] = True
+        shown = (states[r.child] == NONE) & ~np.isnan(levels[r.child].values)
+        for row in np.flatnonzero(hit):
+            members = np.flatnonzero((r.parent_of == row) & shown)
+            if not len(members):
+                if states[r.parent][row] == NONE:
+                    states[r.parent][row] = COMPLEMENTARY
+                continue
+            values = levels[r.child].values[members]
+            # a count whose other sums hide something already closes a ring and exposes nothing new
+            rings = sum(
+                flags[other.parent_of[members]].astype(int)
+                for other, flags in zip(relations, crowded)
+                if other.child == r.child and other is not r
+            )
+            best = np.lexsort((values, -np.asarray(rings) * np.ones(len(members)), values == 0))[0]
+            states[r.child][members[best]] = COMPLEMENTARY
 
 
 def _parent_of(child: _Level, parent: _Level) -> NDArray[np.intp]:
@@ -237,8 +293,8 @@ def _parent_of(child: _Level, parent: _Level) -> NDArray[np.intp]:
 def _close_relation(
     parent: _Level,
     child: _Level,
-    parent_state: NDArray[np.object_],
-    child_state: NDArray[np.object_],
+    parent_state: States,
+    child_state: States,
     parent_of: NDArray[np.intp],
     k: int,
 ) -> bool:
@@ -263,13 +319,13 @@ def _close_relation(
 
 
 def _hidden_parts(
-    whole: Sequence[_Level], part: Sequence[_Level], states: Sequence[NDArray[np.object_]], k: int
+    whole: Sequence[_Level], part: Sequence[_Level], states: Sequence[States], k: int
 ) -> list[NDArray[np.bool_]]:
     small = [
         _below(b.values, k) | _below(a.values - b.values, k) | (state != NONE)
         for a, b, state in zip(whole, part, states)
     ]
-    return [state != NONE for state in _close(part, small, k)]
+    return [state != NONE for state in _protect(part, small, k)]
 
 
 def _check(table: pd.DataFrame, counts: Sequence[str], keys: Sequence[Margin], others: Sequence[str]) -> None:

@@ -1,0 +1,111 @@
+"""The attacker against a second opinion, and suppression against the attacker."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.optimize import linprog
+
+from geomarket.safeguards import Relation, attack, audit_tables, suppress
+
+
+def two_way(seed, shape=(6, 5), scale=8.0):
+    rng = np.random.default_rng(seed)
+    index = pd.MultiIndex.from_product(
+        [[f"T{i}" for i in range(shape[0])], [f"S{j}" for j in range(shape[1])]], names=["type", "store_id"]
+    )
+    table = index.to_frame(index=False)
+    return table.assign(customers=rng.poisson(rng.gamma(1.0, scale, len(table))))
+
+
+def published_tables(hidden):
+    return {
+        "cross": hidden.table,
+        "types": hidden.totals[("type",)],
+        "stores": hidden.totals[("store_id",)],
+        "total": hidden.totals[()],
+    }
+
+
+KEYS = {"cross": ["type", "store_id"], "types": ["type"], "stores": ["store_id"], "total": []}
+MARGINS = [("type",), ("store_id",), ()]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_bounds_equal_those_of_another_solver(seed):
+    rng = np.random.default_rng(seed)
+    values = rng.poisson(6, (4, 5)).astype(float)
+    hidden = rng.random((4, 5)) < 0.5
+    rows, columns = np.divmod(np.arange(20), 5)
+    published = [np.where(hidden, np.nan, values).ravel(), values.sum(axis=1), values.sum(axis=0)]
+    relations = [Relation(1, 0, rows), Relation(2, 0, columns)]
+    bounds = attack(published, relations, width=1e9)
+    matrix = np.vstack([rows == i for i in range(4)] + [columns == j for j in range(5)]).astype(float)
+    unknown = np.flatnonzero(hidden.ravel())
+    shown = np.nan_to_num(published[0])
+    right = np.concatenate([published[1], published[2]]) - matrix @ shown
+    for i, j in enumerate(unknown):
+        cost = np.zeros(len(unknown))
+        cost[i] = 1
+        low = linprog(cost, A_eq=matrix[:, unknown], b_eq=right).fun
+        high = -linprog(-cost, A_eq=matrix[:, unknown], b_eq=right).fun
+        assert bounds.low[0][j] == pytest.approx(low, abs=1e-6)
+        assert bounds.high[0][j] == pytest.approx(high, abs=1e-6)
+    assert np.isnan(bounds.low[0][~hidden.ravel()]).all()
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("scale", [4.0, 25.0])
+def test_no_hidden_count_of_a_two_way_table_is_pinned(seed, scale):
+    table = two_way(seed, scale=scale)
+    hidden = suppress(table, "customers", k=10, margins=MARGINS)
+    audit = audit_tables(published_tables(hidden), KEYS, k=10)
+    assert audit.passed, audit.table
+    # all that is published is true
+    assert (hidden.table["customers"].dropna() == table["customers"][hidden.table["customers"].notna()]).all()
+    for margin in MARGINS:
+        truth = (
+            table.groupby(list(margin))["customers"].sum().to_numpy()
+            if margin
+            else [table["customers"].sum()]
+        )
+        shown = hidden.totals[margin]["customers"].to_numpy()
+        known = ~np.isnan(shown)
+        assert (shown[known] == np.asarray(truth)[known]).all()
+
+
+def test_the_attacker_breaks_weaker_suppression():
+    small_alone, rows_only = 0, 0
+    for seed in range(8):
+        table = two_way(seed, scale=25.0)
+        totals = {
+            "types": table.groupby("type", as_index=False)["customers"].sum(),
+            "stores": table.groupby("store_id", as_index=False)["customers"].sum(),
+        }
+        keys = {name: KEYS[name] for name in ("cross", "types", "stores")}
+        primary = table.assign(
+            customers=table["customers"].astype(float).mask(table["customers"].between(1, 9))
+        )
+        small_alone += (audit_tables({"cross": primary, **totals}, keys).table["problem"] == "pinned").any()
+        one = suppress(table, "customers", k=10, margins=[("type",)]).table
+        rows_only += (audit_tables({"cross": one, **totals}, keys).table["problem"] == "pinned").any()
+    assert small_alone >= 6
+    assert rows_only >= 4
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_nested_levels_are_safe_together(seed):
+    rng = np.random.default_rng(seed)
+    table = pd.DataFrame(
+        {"cell": np.arange(60), "parent": np.arange(60) // 6, "type": np.arange(60) // 6 % 3}
+    )
+    table["customers"] = rng.poisson(rng.gamma(0.5, 8, 60))
+    hidden = suppress(table, "customers", k=10, margins=[("parent",), ("type",), ()])
+    tables = {
+        "cells": hidden.table,
+        "parents": hidden.totals[("parent",)],
+        "types": hidden.totals[("type",)],
+        "total": hidden.totals[()],
+    }
+    keys = {"cells": ["cell"], "parents": ["parent"], "types": ["type"], "total": []}
+    audit = audit_tables(tables, keys, k=10)
+    assert audit.passed, audit.table
