@@ -93,7 +93,8 @@ class NeighbourhoodClassifier(ClusterMixin, BaseEstimator):
     labels_ : DataFrame
         On the index of X: code, supergroup, group (subgroup), distance and second_distance (to the nearest and
         second-nearest supergroup centroid), second (that supergroup), uncertainty (their ratio, 0 clear to 1
-        undecided), one ``<level>_uncertainty`` for each lower level, n_missing, status.
+        undecided), one ``<level>_uncertainty`` for each lower level, own_distance (to the centroid of the finest
+        code), n_missing, status.
     centroids_ : DataFrame
         One row per code; columns are the prepared variables.
     types_ : DataFrame
@@ -252,7 +253,7 @@ class NeighbourhoodClassifier(ClusterMixin, BaseEstimator):
         used = self._select_variables(X.iloc[order])
         rates = self._fit_shrinkage(X[used].iloc[order], denominators, order)
         complete = rates.notna().all(axis=1).to_numpy()
-        rates, order = rates[complete], order[complete]
+        rates, order = self._without_constants(rates[complete]), order[complete]
         weights = self._weights_of(mass, order)
         self._check_enough(rates, populated)
         self._prepare(rates, weights)
@@ -446,6 +447,16 @@ class NeighbourhoodClassifier(ClusterMixin, BaseEstimator):
             )
         return kept
 
+    def _without_constants(self, rates: pd.DataFrame) -> pd.DataFrame:
+        same = [name for name in rates.columns if rates[name].nunique() < 2] if len(rates) > 1 else []
+        if same:
+            reason = "the same in every area with complete data"
+            gone = pd.DataFrame([(name, reason) for name in same], columns=DROPPED_COLUMNS)
+            self.dropped_ = (
+                pd.concat([self.dropped_, gone], ignore_index=True) if len(self.dropped_) else gone
+            )
+        return rates.drop(columns=same)
+
     def _fit_shrinkage(
         self, rates: pd.DataFrame, denominators: pd.DataFrame | None, order: np.ndarray
     ) -> pd.DataFrame:
@@ -516,6 +527,7 @@ class NeighbourhoodClassifier(ClusterMixin, BaseEstimator):
         current = np.full(n, "", dtype=object)
         columns: dict[str, np.ndarray] = {}
         tail: dict[str, np.ndarray] = {}
+        own = np.full(n, np.nan)
         for level in dict.fromkeys(self.types_["level"]):
             labels = np.full(n, None, dtype=object)
             second = np.full(n, None, dtype=object)
@@ -527,7 +539,7 @@ class NeighbourhoodClassifier(ClusterMixin, BaseEstimator):
                     continue
                 codes = part["code"].to_numpy(dtype=object)
                 first, other, d1, d2 = nearest(points[rows], self.centroids_.loc[codes].to_numpy())
-                labels[rows], near[rows], far[rows] = codes[first], d1, d2
+                labels[rows], near[rows], far[rows], own[rows] = codes[first], d1, d2, d1
                 second[rows] = np.where(other < 0, None, codes[other])
             columns[level] = labels
             ratio = np.divide(near, far, out=np.where(near == far, 1.0, 0.0), where=far > 0)
@@ -538,6 +550,7 @@ class NeighbourhoodClassifier(ClusterMixin, BaseEstimator):
                 tail[f"{level}_uncertainty"] = np.where(np.isnan(far), np.nan, ratio)
             current = np.where(typed, labels, "")
         finest = columns[list(columns)[-1]]
+        tail["own_distance"] = own
         return pd.DataFrame({"code": finest.tolist(), **{k: v.tolist() for k, v in (columns | tail).items()}})
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from geomarket.errors import SettingsError
 
-__all__ = ["plot_type"]
+__all__ = ["plot_clustergram", "plot_evidence", "plot_migration", "plot_type"]
 
 OVER, UNDER, NEUTRAL = "#b5482a", "#2f6f8f", "#8a8a8a"
 
@@ -74,6 +74,108 @@ def plot_type(
         raise SettingsError(f"style '{style}' is not known. Use 'bar' or 'radial'.")
     name = types.loc[types["code"] == code, "name"].iloc[0]
     ax.set_title(f"{code}  {name}")
+    return ax
+
+
+def plot_clustergram(nodes: pd.DataFrame, flows: pd.DataFrame, ax: Any = None) -> Any:
+    """Draw how clusters part as k grows: dots at the mean of the first component, bands where areas go.
+
+    Parameters
+    ----------
+    nodes, flows : DataFrame
+        ``clustergram`` and ``flows`` of one parent of a :class:`LevelEvidence`.
+    ax : matplotlib axes, optional
+        Where to draw.
+
+    Returns
+    -------
+    matplotlib axes
+    """
+    ax = new_axes(ax)
+    place = nodes.set_index(["k", "cluster"])["position"]
+    for k, cluster, next_cluster, share in flows[["k", "cluster", "next_cluster", "share"]].to_numpy():
+        ends = [place[int(k), int(cluster)], place[int(k) + 1, int(next_cluster)]]
+        ax.plot(
+            [k, k + 1], ends, color=UNDER, alpha=0.5, linewidth=max(0.3, 14 * share), solid_capstyle="butt"
+        )
+    ax.scatter(
+        nodes["k"], nodes["position"], s=25 + 500 * nodes["share"], color=OVER, zorder=3, edgecolor="white"
+    )
+    ax.set_xlabel("number of types")
+    ax.set_ylabel("mean of the first principal component")
+    ax.set_xticks(sorted(nodes["k"].unique()))
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
+
+
+def plot_evidence(table: pd.DataFrame, nodes: pd.DataFrame, flows: pd.DataFrame) -> np.ndarray:
+    """Draw clustergram, silhouette, Calinski–Harabasz, bootstrap agreement and gap side by side.
+
+    Parameters
+    ----------
+    table, nodes, flows : DataFrame
+        ``table``, ``clustergram`` and ``flows`` of one parent of a :class:`LevelEvidence`.
+
+    Returns
+    -------
+    ndarray of matplotlib axes
+    """
+    import matplotlib.pyplot as plt
+
+    figure = plt.figure(figsize=(12, 7), layout="constrained")
+    grid = figure.add_gridspec(2, 4)
+    first = plot_clustergram(nodes, flows, ax=figure.add_subplot(grid[0, :]))
+    panels = {
+        "silhouette": ("silhouette", None),
+        "calinski_harabasz": ("Calinski–Harabasz", None),
+        "bootstrap_ari": ("bootstrap agreement", "bootstrap_ari_se"),
+        "gap": ("gap (diagnostic)", "gap_se"),
+    }
+    axes = [first]
+    chosen = int(table.loc[table["suggested"], "k"].iloc[0])
+    for i, (column, (words, error)) in enumerate(panels.items()):
+        ax = figure.add_subplot(grid[1, i])
+        spread = table[error] if error else None
+        ax.errorbar(table["k"], table[column], yerr=spread, color=UNDER, marker="o", markersize=4, capsize=2)
+        ax.axvline(chosen, color=OVER, linewidth=0.8, linestyle="--")
+        ax.set_title(words, fontsize=10)
+        ax.set_xticks(table["k"])
+        ax.spines[["top", "right"]].set_visible(False)
+        axes.append(ax)
+    first.axvline(chosen, color=OVER, linewidth=0.8, linestyle="--")
+    first.set_title(f"{chosen} suggested", loc="left", fontsize=10)
+    return np.array(axes, dtype=object)
+
+
+def plot_migration(table: pd.DataFrame, ax: Any = None) -> Any:
+    """Draw where the people of each old type are now, as a share of the old type.
+
+    Parameters
+    ----------
+    table : DataFrame
+        ``table`` of a :class:`VintageComparison`.
+    ax : matplotlib axes, optional
+        Where to draw.
+
+    Returns
+    -------
+    matplotlib axes
+    """
+    wide = table.pivot(index="old", columns="new", values="share").fillna(0.0)
+    matched = table[table["matched"]].set_index("old")["new"]
+    order = [matched[code] for code in wide.index if code in matched.index]
+    wide = wide[[*order, *(code for code in wide.columns if code not in order)]]
+    ax = new_axes(ax, height=0.4 * len(wide) + 1.5)
+    ax.imshow(wide, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    for i, j in zip(*np.nonzero(wide.to_numpy() >= 0.005), strict=True):
+        share = wide.iat[i, j]
+        ax.text(
+            j, i, f"{100 * share:.0f}", ha="center", va="center", color="white" if share > 0.6 else "black"
+        )
+    ax.set_xticks(range(wide.shape[1]), wide.columns)
+    ax.set_yticks(range(len(wide)), wide.index)
+    ax.set_xlabel("new type")
+    ax.set_ylabel("old type (% of its people)")
     return ax
 
 

@@ -50,7 +50,8 @@ class Neighbourhoods(Result):
     ----------
     table : DataFrame
         cell, neighbourhood (finest code), supergroup, group (subgroup), name, uncertainty (distance to the own
-        supergroup over distance to the next: 0 clear, 1 undecided), second (that next supergroup), n_missing,
+        supergroup over distance to the next: 0 clear, 1 undecided), second (that next supergroup), own_distance
+        (to the centroid of the finest type, in the prepared space), n_missing,
         status ("complete", "partial data", "unpopulated", "too little data", "set by hand").
         Codes are missing where a cell has no type.
     types : DataFrame
@@ -167,6 +168,30 @@ class Neighbourhoods(Result):
         scheme.edits_ = edits.to_dict("records")
         types = _portrayed(_with_sizes(self.types, table), self.index, self.base)
         return dataclasses.replace(self, table=table, types=types, classifier=scheme, edits=edits)
+
+    def examples(self, n: int = 3) -> pd.DataFrame:
+        """Return typical and extreme cells of every type, for a look on the ground.
+
+        Parameters
+        ----------
+        n : int
+            Cells of each kind and type.
+
+        Returns
+        -------
+        DataFrame
+            code, kind ("typical": nearest the centroid; "extreme": farthest from it), rank, cell, own_distance,
+            population. Only cells with complete data, and none set by hand.
+        """
+        cells = self.table[self.table["status"] == "complete"]
+        parts = []
+        for kind, ascending in (("typical", True), ("extreme", False)):
+            ranked = cells.sort_values(["own_distance", "cell"], ascending=[ascending, True], kind="stable")
+            ranked = ranked.groupby("neighbourhood", sort=True).head(n)
+            parts.append(ranked.assign(kind=kind, rank=ranked.groupby("neighbourhood").cumcount() + 1))
+        table = pd.concat(parts).rename(columns={"neighbourhood": "code"})
+        table = table.sort_values(["code", "kind", "rank"], ascending=[True, False, True], kind="stable")
+        return table[["code", "kind", "rank", "cell", "own_distance", "population"]].reset_index(drop=True)
 
     def to_json(self) -> str:
         """Return scheme, names and corrections as JSON text (see ``NeighbourhoodClassifier.to_json``)."""

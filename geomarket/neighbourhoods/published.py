@@ -1,0 +1,131 @@
+"""Assignment to somebody else's published classification, given as a table of centroids."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from geomarket.errors import NotSupportedError, TableError
+from geomarket.neighbourhoods.checks import check_rates
+from geomarket.neighbourhoods.kmeans import nearest
+from geomarket.neighbourhoods.preparation import Scaling, Transform, prepare
+from geomarket.results import Result
+
+__all__ = ["PublishedTypes", "assign_to_centroids"]
+
+
+@dataclass(frozen=True)
+class PublishedTypes(Result):
+    """Areas sorted into published types.
+
+    Attributes
+    ----------
+    table : DataFrame
+        On the index of the rates: code, second, distance, second_distance, uncertainty (nearest over
+        second-nearest: 0 clear, 1 undecided), n_missing. Code is missing where no variable is known.
+    used : tuple of str
+        Variables both sides have.
+    absent : tuple of str
+        Variables of the published centroids that the areas don't have.
+    notes : tuple of str
+    """
+
+    table: pd.DataFrame
+    used: tuple[str, ...]
+    absent: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+    def summary(self) -> list[str]:
+        """Return the largest types and what the assignment rests on."""
+        shares = self.table["code"].value_counts(normalize=True)
+        largest = ", ".join(f"{code} {100 * share:.0f} %" for code, share in shares.head(5).items())
+        return [f"{self.table['code'].notna().sum():,} areas assigned; largest: {largest}.", *self.notes]
+
+
+def assign_to_centroids(
+    rates: pd.DataFrame,
+    centroids: pd.DataFrame,
+    transform: Transform = "asinh",
+    scaling: Scaling = "range",
+    multiplier: float | Mapping[str, float] = 100.0,
+    bounds: pd.DataFrame | None = None,
+) -> PublishedTypes:
+    """Give every area the published type whose centroid is nearest.
+
+    Parameters
+    ----------
+    rates : DataFrame of shape (n_areas, n_variables)
+        Under the published variables' names; missing is NaN.
+    centroids : DataFrame of shape (n_types, n_published)
+        Index the codes; in the published (transformed and scaled) space.
+    transform, scaling, multiplier
+        How the publisher prepared the values, as in :func:`~geomarket.neighbourhoods.prepare`. A mapping of
+        multipliers leaves variables it doesn't name at 100.
+    bounds : DataFrame, optional
+        Index variable; columns ``centre`` and ``spread`` of the published scaling, in transformed units. Without
+        it they are learnt from ``rates``, which is right only if these are about the areas the publisher used.
+
+    Returns
+    -------
+    PublishedTypes
+
+    Raises
+    ------
+    NotSupportedError
+        If fewer than half of the published variables are there.
+    TableError
+        If the centroids have missing or repeated entries.
+
+    Examples
+    --------
+    >>> rates = pd.DataFrame({"renting": [0.0, 0.1, 0.9], "owning": [1.0, 0.8, 0.0]})
+    >>> published = pd.DataFrame({"renting": [0.2, 0.9], "owning": [0.9, 0.2]}, index=["1", "2"])
+    >>> assign_to_centroids(rates, published).table["code"].tolist()
+    ['1', '1', '2']
+    """
+    check_rates(rates)
+    if not centroids.index.is_unique or centroids.isna().any().any():
+        raise TableError(
+            "centroids: codes repeat or values are missing. Give one complete row for each type."
+        )
+    used = [name for name in centroids.columns if name in rates.columns]
+    absent = [str(name) for name in centroids.columns if name not in rates.columns]
+    if len(used) * 2 < len(centroids.columns):
+        raise NotSupportedError(
+            f"centroids: only {len(used)} of {len(centroids.columns)} published variables are columns of the areas "
+            f"(missing {', '.join(absent[:5])} …). Rename the columns to the published names, or get the variables."
+        )
+    preparation = prepare(
+        rates[used].dropna(), np.ones(rates[used].notna().all(axis=1).sum()), transform, scaling, multiplier
+    )
+    notes = []
+    if bounds is None:
+        notes.append(
+            f"The {scaling} of every variable was taken from these {len(rates):,} areas, not from the publisher."
+        )
+    else:
+        learnt = preparation.table
+        learnt[["centre", "spread"]] = bounds.loc[used, ["centre", "spread"]].to_numpy(dtype=float)
+    if absent:
+        notes.append(
+            f"{len(absent)} of {len(centroids.columns)} published variables aren't there ({', '.join(absent[:8])}"
+            + (" …" if len(absent) > 8 else "")
+            + "); types that rest on them are harder to tell apart."
+        )
+    points = preparation.apply(rates)
+    first, second, near, far = nearest(points, centroids[used].to_numpy(dtype=float))
+    codes = np.append(centroids.index.astype(str).to_numpy(dtype=object), None)
+    table: dict[str, Any] = {
+        "code": codes[first].tolist(),
+        "second": codes[second].tolist(),
+        "distance": np.where(first < 0, np.nan, near),
+        "second_distance": far,
+    }
+    out = pd.DataFrame(table, index=rates.index)
+    out["uncertainty"] = (out["distance"] / out["second_distance"]).where(out["second_distance"] > 0)
+    out["n_missing"] = np.isnan(points).sum(axis=1)
+    return PublishedTypes(out, tuple(map(str, used)), tuple(absent), tuple(notes))
