@@ -20,7 +20,8 @@ class LinearProgram:
     """Maximise ``cost @ x + constant`` subject to ``row_lower <= matrix @ x <= row_upper`` and column bounds.
 
     ``row_group[i]`` indexes ``groups``, the rule (and its scope) that row ``i`` belongs to. All columns must have
-    finite bounds: the bound by weak duality needs them.
+    finite bounds: the bound by weak duality needs them. ``pool`` holds further rows ``matrix @ x <= upper`` that every
+    integral point satisfies anyway: a solver may add those that cut off a fractional one.
     """
 
     cost: Floats
@@ -33,6 +34,7 @@ class LinearProgram:
     row_group: Ints
     groups: tuple[tuple[str, str], ...]
     constant: float = 0.0
+    pool: tuple[sparse.csr_array, Floats] | None = None
 
     def without_rows(self, drop: Bools) -> LinearProgram:
         """Return the program without the rows marked in ``drop``."""
@@ -43,6 +45,19 @@ class LinearProgram:
             row_lower=self.row_lower[keep],
             row_upper=self.row_upper[keep],
             row_group=self.row_group[keep],
+        )
+
+    def with_cuts(self, chosen: Ints) -> LinearProgram:
+        """Return the program with some rows of its pool added."""
+        if self.pool is None or not chosen.size:
+            return self
+        matrix, upper = self.pool
+        return replace(
+            self,
+            matrix=sparse.vstack([self.matrix, matrix[chosen]], format="csr"),
+            row_lower=np.append(self.row_lower, np.full(chosen.size, -np.inf)),
+            row_upper=np.append(self.row_upper, upper[chosen]),
+            row_group=np.append(self.row_group, np.full(chosen.size, -1)),
         )
 
 
@@ -61,6 +76,7 @@ class ProgramBuilder:
     _row_group: list[Ints] = field(default_factory=list)
     _n_rows: int = 0
     _groups: dict[tuple[str, str], int] = field(default_factory=dict)
+    _cuts: list[tuple[Ints, Floats, float]] = field(default_factory=list)
 
     def columns(
         self,
@@ -104,6 +120,14 @@ class ProgramBuilder:
         group = self._groups.setdefault((rule, scope), len(self._groups))
         self._row_group.append(np.full(n_rows, group, dtype=np.int64))
 
+    def cuts(self, columns: npt.ArrayLike, values: npt.ArrayLike, upper: float) -> None:
+        """Add rows to the pool: ``columns`` of shape (n_rows, n_terms), implied by integrality."""
+        numbers = np.atleast_2d(np.asarray(columns, dtype=np.int64))
+        if numbers.size:
+            self._cuts.append(
+                (numbers, np.broadcast_to(np.asarray(values, dtype=float), numbers.shape), upper)
+            )
+
     def at_most(self, smaller: npt.ArrayLike, larger: npt.ArrayLike, *, rule: str, scope: str = "") -> None:
         """Add ``x[smaller] <= x[larger]``, element by element."""
         low, high = np.broadcast_arrays(np.asarray(smaller), np.asarray(larger))
@@ -132,7 +156,21 @@ class ProgramBuilder:
             joined(self._row_group, np.int64),
             tuple(self._groups),
             constant,
+            self._pool(),
         )
+
+    def _pool(self) -> tuple[sparse.csr_array, Floats] | None:
+        if not self._cuts:
+            return None
+        parts = [
+            sparse.csr_array(
+                (values.ravel(), numbers.ravel(), np.arange(0, numbers.size + 1, numbers.shape[1])),
+                shape=(len(numbers), self._n_columns),
+            )
+            for numbers, values, _ in self._cuts
+        ]
+        upper = np.concatenate([np.full(len(numbers), limit) for numbers, _, limit in self._cuts])
+        return sparse.vstack(parts, format="csr"), upper
 
 
 def relative_gap(bound: float, objective: float) -> float:

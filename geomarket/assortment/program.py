@@ -45,8 +45,8 @@ class RangeProgram:
     program : LinearProgram
     facing : ndarray of shape (n_facings, n_planograms, n_skus)
         Binary "has at least so many facings"; the first is "is listed".
-    transfer : ndarray of shape (n_planograms, n_pairs)
-        Share of the demand moved.
+    both : ndarray of shape (n_planograms, n_edges)
+        Both SKUs of a pair with substitution are listed; ``edges``, shape (n_edges, 2), are those pairs.
     common, carried : ndarray of shape (n_skus,)
         In the common core; listed anywhere.
     stocked : ndarray of shape (n_centres, n_skus)
@@ -56,7 +56,8 @@ class RangeProgram:
 
     program: LinearProgram
     facing: Ints
-    transfer: Ints
+    both: Ints
+    edges: Ints
     common: Ints
     carried: Ints
     stocked: Ints
@@ -71,8 +72,8 @@ class RangeProgram:
         listed = facings > 0
         x = np.zeros(self.program.cost.size)
         x[self.facing] = facings[None] > np.arange(len(self.facing))[:, None, None]
-        if self.transfer.size:
-            x[self.transfer] = ~listed[:, problem.pairs[:, 0]] & listed[:, problem.pairs[:, 1]]
+        if self.both.size:
+            x[self.both] = listed[:, self.edges[:, 0]] & listed[:, self.edges[:, 1]]
         if self.common.size:
             x[self.common] = listed[problem.core_planograms(rules)].all(axis=0)
         if self.carried.size:
@@ -90,6 +91,9 @@ def range_program(problem: RangeProblem, rules: RangeRules) -> RangeProgram:
     """
     builder = ProgramBuilder()
     worth, constant = problem.listing_value(rules)
+    edges, shared_money = _edges(problem)
+    for (_, substitute), money in zip(problem.pairs, problem.transfer.T):
+        worth[:, substitute] += money
     returns = [worth, *(problem.margin * share for share in rules.facing_returns)]
     facing = builder.columns(np.array(returns))
     x = facing[0]
@@ -100,7 +104,7 @@ def range_program(problem: RangeProblem, rules: RangeRules) -> RangeProgram:
         builder.at_most(more, fewer, rule="facings")
     for smaller in np.flatnonzero(problem.follows):
         builder.at_most(facing[:, smaller], facing[:, smaller + 1], rule="nested")
-    transfer = _substitution(builder, problem, x)
+    both = _substitution(builder, x, edges, shared_money)
     _lists(builder, problem, rules, x)
     common = _core(builder, problem, rules, x)
     carried = _carried(builder, problem, rules, x)
@@ -113,24 +117,61 @@ def range_program(problem: RangeProblem, rules: RangeRules) -> RangeProgram:
     if rules.max_changes is not None:
         _changes(builder, problem, rules.max_changes, x)
     own = _common_range(builder, problem, rules, x)
-    return RangeProgram(builder.compile(constant), facing, transfer, common, carried, stocked, own)
+    return RangeProgram(builder.compile(constant), facing, both, edges, common, carried, stocked, own)
 
 
-def _substitution(builder: ProgramBuilder, problem: RangeProblem, x: Ints) -> Ints:
-    """Demand moves from SKU i to j where j is listed and i is not."""
+def _edges(problem: RangeProblem) -> tuple[Ints, Floats]:
+    """Pairs of SKUs with substitution either way, and the money that doesn't move when both are listed."""
     if not problem.pairs.size:
+        return np.zeros((0, 2), dtype=np.int64), np.zeros((problem.shape[0], 0))
+    edges, number = np.unique(np.sort(problem.pairs, axis=1), axis=0, return_inverse=True)
+    money = np.zeros((problem.shape[0], len(edges)))
+    np.add.at(money.T, number, problem.transfer.T)
+    return edges, money
+
+
+def _substitution(builder: ProgramBuilder, x: Ints, edges: Ints, money: Floats) -> Ints:
+    """Demand moves from SKU i to j where j is listed and i is not.
+
+    ``T x_j (1 - x_i) = T x_j - T y`` with ``y = x_i x_j``, one column for both directions. Triangles of SKUs that
+    substitute for each other give the cuts ``x_i + x_j + x_k - y_ij - y_jk - y_ik <= 1`` (Padberg, 1989, The boolean
+    quadric polytope), without which the relaxation lists halves.
+    """
+    if not len(edges):
         return np.zeros((0, 0), dtype=np.int64)
-    moved = builder.columns(problem.transfer, integer=False)
-    unlisted, listed = x[:, problem.pairs[:, 0]].ravel(), x[:, problem.pairs[:, 1]].ravel()
-    z = moved.ravel()
-    builder.at_most(z, listed, rule="substitution")
-    builder.rows(np.column_stack([z, unlisted]), 1.0, rule="substitution", upper=1.0)
-    # Buyers switch to a SKU that loses money just the same.
-    loss = problem.transfer.ravel() < 0
+    both = builder.columns(-money, integer=False)
+    one, other = x[:, edges[:, 0]], x[:, edges[:, 1]]
+    gain, loss = money > 0, money < 0
     builder.rows(
-        np.column_stack([z, listed, unlisted])[loss], [1.0, -1.0, 1.0], rule="substitution", lower=0.0
+        np.column_stack([one[gain], other[gain], both[gain]]),
+        [1.0, 1.0, -1.0],
+        rule="substitution",
+        upper=1.0,
     )
-    return moved
+    # Buyers switch to a SKU that loses money just the same.
+    for end in (one, other):
+        builder.at_most(both[loss], end[loss], rule="substitution")
+    corners, sides = _triangles(edges)
+    if len(corners):
+        usable = gain[:, sides].all(axis=2)
+        columns = np.concatenate([x[:, corners], both[:, sides]], axis=2)
+        builder.cuts(columns[usable], [1.0, 1.0, 1.0, -1.0, -1.0, -1.0], 1.0)
+    return both
+
+
+def _triangles(edges: Ints) -> tuple[Ints, Ints]:
+    """Corners and sides (numbers of edges) of every triangle, each of shape (n_triangles, 3)."""
+    number = {(int(a), int(b)): i for i, (a, b) in enumerate(edges)}
+    after: dict[int, list[int]] = {}
+    for a, b in number:
+        after.setdefault(a, []).append(b)
+    corners, sides = [], []
+    for (a, b), side in number.items():
+        for c in after.get(b, ()):
+            if (a, c) in number:
+                corners.append((a, b, c))
+                sides.append((side, number[b, c], number[a, c]))
+    return np.array(corners, dtype=np.int64).reshape(-1, 3), np.array(sides, dtype=np.int64).reshape(-1, 3)
 
 
 def _lists(builder: ProgramBuilder, problem: RangeProblem, rules: RangeRules, x: Ints) -> None:

@@ -11,7 +11,16 @@ from typing import Any
 import highspy
 import numpy as np
 
-from geomarket.assortment.milp import Bools, Floats, LinearProgram, dual_bound, relative_gap, value, violation
+from geomarket.assortment.milp import (
+    Bools,
+    Floats,
+    Ints,
+    LinearProgram,
+    dual_bound,
+    relative_gap,
+    value,
+    violation,
+)
 from geomarket.errors import SolverError
 
 __all__ = ["Report", "SolverOptions", "SolverResult", "Start", "clashing_groups", "solve_here"]
@@ -20,6 +29,9 @@ _log = logging.getLogger(__name__)
 
 #: A column or row may be off by this much and still count as feasible or integral.
 TOLERANCE = 1e-6
+#: Rounds of cuts, and by how much a row must be violated to be added.
+CUT_ROUNDS = 8
+CUT_VIOLATION = 0.02
 #: Told of each better bound ("bound", float) and point ("point", ndarray) as soon as it is known.
 Report = Callable[[str, Any], None]
 #: Takes the relaxation's solution and the seconds left; returns a feasible point or None.
@@ -153,7 +165,8 @@ def solve_here(
 ) -> SolverResult:
     """Solve a program in this process.
 
-    1. The linear relaxation gives the bound and a reduced cost for each column.
+    1. The linear relaxation, with the rows of the program's pool that cut off its solution added in a few rounds,
+       gives the bound and a reduced cost for each column.
     2. ``start`` makes a first incumbent of it.
     3. Integers at 0 in the relaxation that its prices rule out are fixed; the small program left is solved.
     4. If the gap is still too wide, every integer whose reduced cost exceeds ``bound - incumbent`` is fixed:
@@ -193,6 +206,8 @@ def solve_here(
         return search.result("infeasible")
     bound, reduced = dual_bound(program, duals)
     search.tighten(bound)
+    if status == highspy.HighsModelStatus.kOptimal:
+        relaxed, reduced = _cut(search, highs, relaxed, reduced)
     search.lp_bound = search.bound
     if status == highspy.HighsModelStatus.kOptimal:
         search.road.append("relaxation")
@@ -209,6 +224,34 @@ def solve_here(
     if not search.done and search.left > 0.2 and not _exact(search, highs, reduced):
         return search.result("infeasible")
     return search.result()
+
+
+def _cut(search: _Search, highs: _Highs, relaxed: Floats, reduced: Floats) -> tuple[Floats, Floats]:
+    """Add rows of the pool that the relaxation violates, while the bound falls by something."""
+    if search.program.pool is None:
+        return relaxed, reduced
+    pool, upper = search.program.pool
+    used = np.zeros(0, dtype=np.int64)
+    for _ in range(CUT_ROUNDS):
+        broken = pool @ relaxed - upper
+        broken[used] = 0.0
+        new = np.flatnonzero(broken > CUT_VIOLATION)
+        if not new.size or search.left < 0.5 * search.options.time_limit:
+            break
+        before = search.bound
+        used = np.append(used, new)
+        highs.add(search.program, new)
+        status, point, duals = highs.relaxation(search.left)
+        if status != highspy.HighsModelStatus.kOptimal:
+            break
+        relaxed = point
+        bound, priced = dual_bound(highs.program, duals)
+        reduced = priced if bound <= search.bound else reduced
+        search.tighten(bound)
+        if before - search.bound < 0.02 * search.options.gap * max(abs(search.bound), 1.0):
+            break
+    search.road.append(f"{used.size} cuts")
+    return relaxed, reduced
 
 
 def _restrict(search: _Search, highs: _Highs, relaxed: Floats, reduced: Floats) -> None:
@@ -284,6 +327,22 @@ class _Highs:
             raise SolverError(
                 "HiGHS refused the program; check that margins, widths and capacities are finite."
             )
+
+    def add(self, program: LinearProgram, cuts: Ints) -> None:
+        """Add rows of the pool of ``program``."""
+        if program.pool is None:
+            return
+        rows, upper = program.pool[0][cuts], program.pool[1][cuts]
+        self.highs.addRows(
+            cuts.size,
+            np.full(cuts.size, -highspy.kHighsInf),
+            upper,
+            rows.nnz,
+            rows.indptr[:-1].astype(np.int32),
+            rows.indices.astype(np.int32),
+            rows.data,
+        )
+        self.program = self.program.with_cuts(cuts)
 
     def run(self, seconds: float) -> highspy.HighsModelStatus:
         # The limit counts from the creation of the object, not from the call.
