@@ -13,7 +13,15 @@ import shapely
 from shapely import box
 
 from geomarket.errors import NotSupportedError, TableError
-from geomarket.hexes import cell_areas_km2, cell_polygons, cell_strings, interpolate, kernel, threads
+from geomarket.hexes import (
+    cell_areas_km2,
+    cell_polygons,
+    cell_strings,
+    interpolate,
+    kernel,
+    points_to_cells,
+    threads,
+)
 from geomarket.hexes.covering import candidate_cells, cell_shapes
 from geomarket.hexes.kernel import clip_areas
 from geomarket.hexes.layers import prepare_layer
@@ -181,12 +189,13 @@ def test_antimeridian_however_it_is_written():
 
 
 def test_antimeridian_with_a_hole_and_in_a_projection():
-    hole = [(179.5, -17.5), (-179.5, -17.5), (-179.5, -16.5), (179.5, -16.5)]
     shell = [(178, -18), (-178, -18), (-178, -16), (178, -16)]
-    with_hole = interpolate(layer_of(shapely.Polygon(shell, [hole])), 5).table
     solid = prepare_layer(layer_of(box(178, -18, 182, -16), box(179.5, -17.5, 180.5, -16.5))).area / 1e6
-    surface = with_hole["coverage"] @ cell_areas_km2(with_hole["cell"])
-    assert surface == pytest.approx(solid[0] - solid[1], rel=1e-9)
+    across = [(179.5, -17.5), (-179.5, -17.5), (-179.5, -16.5), (179.5, -16.5)]
+    for hole in (across, box(-179.7, -17.5, -178.7, -16.5).exterior.coords):
+        with_hole = interpolate(layer_of(shapely.Polygon(shell, [hole])), 5).table
+        surface = with_hole["coverage"] @ cell_areas_km2(with_hole["cell"])
+        assert surface == pytest.approx(solid[0] - solid[1], rel=1e-9)
     pacific = "+proj=eqc +lon_0=150 +datum=WGS84"
     drawn = gpd.GeoSeries([box(168, -18, 172, -16)], crs=4326).to_crs("+proj=eqc +lon_0=140 +datum=WGS84")
     moved = interpolate(layer_of(drawn[0], crs=pacific), 5).table
@@ -290,6 +299,17 @@ def test_candidates_miss_no_cell():
         points[:, 0] += np.where(points[:, 0] < lon - 180, 360, 0)
         bounds = np.array([[*points.min(axis=0), *points.max(axis=0)]])
         assert disk <= set(cell_strings(candidate_cells(bounds, resolution)))
+
+
+def test_candidates_hold_a_cell_of_which_only_a_corner_is_met():
+    rng = np.random.default_rng(4)
+    lon, lat = rng.uniform(-179, 179, 150), rng.uniform(-84, 84, 150)
+    for cell in points_to_cells(lon, lat, 8):
+        name = cell_strings([cell])[0]
+        centre = np.array(h3.cell_to_latlng(name))[::-1]
+        for corner in np.array(h3.cell_to_boundary(name))[:, ::-1]:
+            x, y = 0.999 * corner + 0.001 * centre
+            assert cell in candidate_cells(np.array([[x, y, x, y]]), 8)
 
 
 def test_there_are_122_cells_at_resolution_0_and_each_seven_children():

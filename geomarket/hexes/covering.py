@@ -13,6 +13,7 @@ import shapely
 
 from geomarket.errors import NotSupportedError
 from geomarket.hexes.cells import cell_boundaries, points_to_cells
+from geomarket.hexes.pieces import ranges
 from geomarket.hexes.projection import cylinder_area, to_cylinder
 from geomarket.hexes.threads import each_slice
 
@@ -31,6 +32,8 @@ _EARTH_KM2 = 510_065_621.7
 _KM_A_DEGREE = 111.32
 _DRAWN_UP_TO = 86.0
 _LATTICE_STEP = 0.6  # of the side of a square as large as the smallest cell
+_LATTICE_MARGIN = 3
+_LATTICE_ENDS = 89.9
 _CELLS_A_TASK = 8_192
 
 
@@ -101,9 +104,10 @@ def cell_shapes(cells: IntArray) -> CellShapes:
 def candidate_cells(bounds: FloatArray, resolution: int) -> IntArray:
     """Every cell that may overlap one of the boxes, and some around them.
 
-    Coarser parents are found from a lattice of points (rows of latitude, each with its own step of longitude),
-    widened by one ring and opened into children. That no cell was missed shows later: the shares of every area
-    must add up to 1.
+    A lattice of points in and around the boxes (rows of latitude, each with its own step of longitude) meets
+    coarser parents, which are opened into children. The steps are smaller than a parent's inner circle, and the
+    lattice goes three of them beyond a box, further than the centre of a parent any of whose children reaches
+    into it. That no cell was missed shows later, too: the shares of every area must add up to 1.
 
     Parameters
     ----------
@@ -111,7 +115,6 @@ def candidate_cells(bounds: FloatArray, resolution: int) -> IntArray:
         Boxes in degrees: west, south, east, north.
     resolution : int
         H3 resolution.
-    resolution : int
     """
     if not len(bounds):
         return np.empty(0, dtype=np.int64)
@@ -124,9 +127,7 @@ def candidate_cells(bounds: FloatArray, resolution: int) -> IntArray:
     step = _LATTICE_STEP * side_km / _KM_A_DEGREE
     points_a_cell = mean_km2 / (step * _KM_A_DEGREE) ** 2 / 7
     lon, lat = _lattice(bounds, step, limit=int(MAX_CELLS * points_a_cell), resolution=resolution)
-    found = _unique(points_to_cells(lon, lat, parent))
-    disk = pa.array(h3ronpy.grid_disk(found.view(np.uint64), 1, flatten=True)).to_numpy(zero_copy_only=False)
-    return _children(_unique(disk).view(np.int64), resolution)
+    return _children(_unique(points_to_cells(lon, lat, parent)), resolution)
 
 
 def _unique(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -144,33 +145,43 @@ def _children(cells: IntArray, resolution: int) -> IntArray:
 
 
 def _lattice(bounds: FloatArray, step: float, limit: int, resolution: int) -> tuple[FloatArray, FloatArray]:
-    """Points of a lattice of about ``step`` degrees of latitude, in and one step around each box."""
-    first = np.floor(bounds[:, 1] / step).astype(np.int64) - 1
-    last = np.ceil(bounds[:, 3] / step).astype(np.int64) + 1
-    n_rows = last - first + 1
-    box = np.repeat(np.arange(len(bounds)), n_rows)
-    row = np.arange(n_rows.sum()) - np.repeat(np.cumsum(n_rows) - n_rows, n_rows) + np.repeat(first, n_rows)
-    lat = np.clip(row * step, -89.9, 89.9)
-    lon_step = step / np.cos(np.radians(lat))
-    left = np.floor(bounds[box, 0] / lon_step).astype(np.int64) - 1
-    right = np.ceil(bounds[box, 2] / lon_step).astype(np.int64) + 1
-    # Runs of a row that touch or overlap are merged, so that no point comes twice.
+    """Points of a lattice of about ``step`` degrees of latitude, in and around each box, none twice."""
+    first = np.floor(bounds[:, 1] / step).astype(np.int64) - _LATTICE_MARGIN
+    n_rows = np.ceil(bounds[:, 3] / step).astype(np.int64) + _LATTICE_MARGIN - first + 1
+    _refuse_too_many(int(n_rows.sum()), limit, resolution)
+    box, row = np.repeat(np.arange(len(bounds)), n_rows), ranges(first, n_rows)
+    lon_step = _step_along(row, step)
+    left = np.floor(bounds[box, 0] / lon_step).astype(np.int64) - _LATTICE_MARGIN
+    right = np.ceil(bounds[box, 2] / lon_step).astype(np.int64) + _LATTICE_MARGIN
+    row, left, right = _merged_runs(row, left, right)
+    length = right - left + 1
+    _refuse_too_many(int(length.sum()), limit, resolution)
+    rows = np.repeat(row, length)
+    lon = ranges(left, length) * _step_along(rows, step)
+    return (lon + 180) % 360 - 180, np.clip(rows * step, -_LATTICE_ENDS, _LATTICE_ENDS)
+
+
+def _step_along(row: IntArray, step: float) -> FloatArray:
+    """Degrees of longitude between the lattice points of a row."""
+    return step / np.cos(np.radians(np.clip(row * step, -_LATTICE_ENDS, _LATTICE_ENDS)))
+
+
+def _merged_runs(row: IntArray, left: IntArray, right: IntArray) -> tuple[IntArray, IntArray, IntArray]:
+    """Runs of columns (both ends included) with those of a row that overlap made one."""
     order = np.lexsort((left, row))
     row, left, right = row[order], left[order], right[order]
-    span = np.int64(2 * (np.abs(left).max() + np.abs(right).max() + 2))
-    key_right = np.maximum.accumulate(right + (row - row.min()) * span) - (row - row.min()) * span
+    # Rows set apart from each other, so that one running maximum serves all of them.
+    apart = (row - row.min()) * np.int64(2 * (np.abs(left).max() + np.abs(right).max() + 2))
+    reach = np.maximum.accumulate(right + apart) - apart
     fresh = np.ones(len(row), dtype=bool)
-    fresh[1:] = (row[1:] != row[:-1]) | (left[1:] > key_right[:-1])
+    fresh[1:] = (row[1:] != row[:-1]) | (left[1:] > reach[:-1])
     starts = np.flatnonzero(fresh)
-    ends = np.append(starts[1:], len(row)) - 1
-    row, left, right = row[starts], left[starts], key_right[ends]
-    length = right - left + 1
-    if length.sum() > limit:
+    return row[starts], left[starts], reach[np.append(starts[1:], len(row)) - 1]
+
+
+def _refuse_too_many(points: int, limit: int, resolution: int) -> None:
+    if points > limit:
         raise NotSupportedError(
             f"The boxes around the areas hold more than {MAX_CELLS:,} hexagons of resolution {resolution}. Take a "
             "coarser resolution (advise_resolution lists their sizes), or a smaller region."
         )
-    column = np.arange(length.sum()) - np.repeat(np.cumsum(length) - length, length) + np.repeat(left, length)
-    lat = np.clip(np.repeat(row, length) * step, -89.9, 89.9)
-    lon = column * step / np.cos(np.radians(lat))
-    return (lon + 180) % 360 - 180, lat

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 
-__all__ = ["Pieces", "halved"]
+__all__ = ["Pieces", "halved", "ranges"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -93,10 +93,10 @@ class Pieces:
     def take(self, index: IntArray) -> Pieces:
         """Some of the pieces, in the order asked for."""
         n_rings = np.diff(self.polygons)[index]
-        ring_index = _ranges(self.polygons[:-1][index], n_rings)
+        ring_index = ranges(self.polygons[:-1][index], n_rings)
         n_points = np.diff(self.rings)[ring_index]
         return Pieces(
-            self.coords[_ranges(self.rings[:-1][ring_index], n_points)],
+            self.coords[ranges(self.rings[:-1][ring_index], n_points)],
             np.concatenate([[0], np.cumsum(n_points)]).astype(np.int64),
             np.concatenate([[0], np.cumsum(n_rings)]).astype(np.int64),
             self.owner[index],
@@ -112,7 +112,7 @@ class Pieces:
         )
 
 
-def _ranges(starts: IntArray, lengths: IntArray) -> IntArray:
+def ranges(starts: IntArray, lengths: IntArray) -> IntArray:
     """The whole numbers of several ranges, one range after another."""
     if not len(lengths):
         return np.empty(0, dtype=np.int64)

@@ -80,7 +80,9 @@ def _points_in_areas(layer: PreparedLayer, table: pd.DataFrame) -> tuple[IntArra
     if beyond.any():
         pieces = pieces.joined(pieces.moved(beyond, -CIRCUMFERENCE))
     plane = to_cylinder(table[["lon", "lat"]].to_numpy())
-    plane[:, 0] = (plane[:, 0] + CIRCUMFERENCE / 2) % CIRCUMFERENCE - CIRCUMFERENCE / 2
+    # Only where needed: the sum would shift a point that lies exactly on a border.
+    plane[plane[:, 0] > CIRCUMFERENCE / 2, 0] -= CIRCUMFERENCE
+    plane[plane[:, 0] < -CIRCUMFERENCE / 2, 0] += CIRCUMFERENCE
     point, piece = shapely.STRtree(pieces.shapes()).query(shapely.points(plane), predicate="intersects")
     owner = pieces.owner[piece]
     order = np.lexsort((owner, point))
