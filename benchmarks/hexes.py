@@ -132,7 +132,6 @@ def child(road: str, path: str, resolution: int, out: str | None) -> None:
         "wall": wall,
         "first_call": first_call,
         "peak_mb": peak,
-        "worker_mb": worker,
         "cells": len(cells),
     }
     print(json.dumps(figures))
@@ -225,12 +224,13 @@ def report(folder: Path, n: int, rounds: int, resolutions: list[int]) -> str:
     lines += [
         f"{n:,} Voronoi polygons × {N_VARIABLES} counts (a few hundred each) on {(SIDE_M / 1000) ** 2:,.0f} km². One "
         "fresh process a measurement; from polygons in memory to one table. tobler's time includes making the "
-        "hexagons' polygons, which it needs (in bulk with h3ronpy). The roads took turns, other jobs ran on the "
-        "same machine: read the ratios, not the seconds. Peak memory is the operating system's figure for the process "
-        "that was measured; tobler's workers (n_jobs=2) come on top of it. Differences are absolute, on counts of up to about 2,000 "
-        "an area, and in brackets relative to the value (or to 1 where it is smaller). tobler keeps its table of "
-        "areas in single precision, which is what its differences are; shapely's intersection in double precision "
-        "agrees with the kernel to rounding.",
+        "hexagons' polygons, which it needs (in bulk with h3ronpy). The roads took turns, and other jobs ran on the "
+        "same machine: read the ratios, not the seconds. Peak memory is the operating system's figure for the "
+        "process that was measured; tobler's workers (n_jobs=2) come on top of it.",
+        "",
+        "Differences are absolute, on counts of up to about 2,000 an area, and in brackets relative to the value (or "
+        "to 1 where it is smaller). tobler keeps its table of areas in single precision, which is what its "
+        "differences are; shapely's intersection in double precision agrees with the kernel to rounding.",
         "",
         *HEAD,
     ]
