@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from geomarket.catchments import Huff, distance_pairs, great_circle_km, map_catchments, trade_areas
+from geomarket.catchments import Huff, distance_pairs, evaluate, great_circle_km, map_catchments, trade_areas
 from geomarket.catchments.attraction import AttractionEncoder
 from geomarket.errors import NotSupportedError, SettingsError, TableError
 
@@ -318,6 +318,59 @@ def test_the_stage_without_flows_or_totals_says_it_fitted_nothing():
     given = map_catchments(cells, own, attraction=("log_size",), parameters={"log_size": 0.5, "log_km": -1.0})
     assert given.params["estimate"].tolist() == [0.5, -1.0]
     assert np.allclose(given.cells["own_share"], 1.0)
+
+
+def test_travel_times_are_used_where_they_tell_more():
+    cells, own, rivals = make_world()
+    rng = np.random.default_rng(2)
+    everyone = pd.concat([own, rivals], ignore_index=True)
+    pairs = distance_pairs(cells, everyone)
+    travel = pairs.assign(minutes=2 * pairs["km"] * rng.lognormal(0, 0.7, len(pairs)))[
+        ["cell", "store_id", "minutes"]
+    ]
+    with_times = distance_pairs(cells, everyone, travel=travel)
+    for truth, measure in (({"log_minutes": -1.5}, "minutes"), ({"log_km": -1.5}, "km")):
+        model = Huff((), distance=measure).fix(everyone, truth)
+        shares = model.predict(with_times, everyone)
+        flows = shares.assign(trips=rng.poisson(80 * shares["probability"]))
+        result = map_catchments(cells, own, rivals, flows=flows, travel=travel)
+        assert result.model.distance == measure
+        assert any("so they are used" in n or "so it is used" in n for n in result.notes)
+        asked = map_catchments(cells, own, rivals, flows=flows, travel=travel, distance="minutes")
+        assert asked.model.distance == "minutes"
+    with pytest.raises(SettingsError, match="needs a travel table"):
+        map_catchments(cells, own, rivals, distance="minutes")
+
+
+def test_all_stores_are_in_reach_unless_they_are_too_many():
+    cells, own, rivals = make_world(50, 20, 30)
+    assert len(map_catchments(cells, own, rivals).table) == 50 * 50
+    assert len(map_catchments(cells, own, rivals, k_nearest=4).table) == 50 * 4
+
+
+@pytest.mark.parametrize("outside_share", [0.0, 0.2])
+def test_a_country_in_pieces_is_the_same_as_in_one(outside_share):
+    cells, own, rivals = make_world()
+    everyone = pd.concat([own.assign(own=True), rivals.assign(own=False)], ignore_index=True)
+    pairs = distance_pairs(cells, everyone, k_nearest=6)
+    population = cells.set_index("cell")["population"]
+    model = Huff(("log_size",), outside_share=outside_share).fix(
+        everyone, {"log_size": 0.7, "distance": -1.5}
+    )
+    model.set_outside(pairs, everyone, population)
+    shares = model.predict(pairs, everyone)
+    volume = (shares["probability"] * shares["cell"].map(population)).groupby(shares["store_id"]).sum()
+    result = evaluate(model, cells, everyone, k_nearest=6, chunk_cells=40)
+    assert np.allclose(
+        result.stores.set_index("store_id")["volume"], volume.reindex(result.stores["store_id"])
+    )
+    mine = shares[shares["store_id"].isin(own["store_id"])].groupby("cell")["probability"].sum()
+    assert np.allclose(result.cells["own_share"], result.cells["cell"].map(mine).fillna(0.0))
+    assert (result.cells["nearest_km"] >= 0).all()
+    with pytest.raises(SettingsError, match="runs on minutes"):
+        evaluate(Huff(distance="minutes").fix(everyone, {}), cells, everyone)
+    with pytest.raises(TableError, match="population is missing"):
+        evaluate(model, cells.drop(columns="population"), everyone)
 
 
 def test_stores_of_unknown_size_still_draw():

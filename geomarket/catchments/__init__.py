@@ -5,17 +5,20 @@ from geomarket.catchments.huff import Huff
 from geomarket.catchments.mapping import Catchments, map_catchments
 from geomarket.catchments.mci import fit_log_centred
 from geomarket.catchments.reach import distance_decay, store_overlap, store_reach
+from geomarket.catchments.streaming import Evaluation, evaluate
 from geomarket.catchments.trade_areas import trade_areas
 from geomarket.catchments.twins import Voids, find_voids, stores_in_areas, twin_areas
 from geomarket.catchments.whatif import WhatIf, rank_sites, what_if
 
 __all__ = [
     "Catchments",
+    "Evaluation",
     "Huff",
     "Voids",
     "WhatIf",
     "distance_decay",
     "distance_pairs",
+    "evaluate",
     "find_voids",
     "fit_log_centred",
     "great_circle_km",

@@ -226,9 +226,16 @@ class Huff(BaseEstimator):
         return self
 
     def fix(self, stores: pd.DataFrame, parameters: Mapping[str, float]) -> Huff:
-        """Take given coefficients instead of fitting, e.g. from the literature; terms not named count 0."""
+        """Take given coefficients instead of fitting, e.g. from the literature; terms not named count 0.
+
+        ``distance`` is short for the first distance term (``log_km``, ``km``, ``log_minutes``, ``minutes``).
+        """
         self._encode(stores)
         terms = [*self.encoder_.terms_, *self._distance_terms()]
+        if "distance" in parameters and self._distance_terms():
+            parameters = {
+                (self._distance_terms()[0] if k == "distance" else k): v for k, v in parameters.items()
+            }
         unknown = [name for name in parameters if name not in terms]
         if unknown:
             raise SettingsError(

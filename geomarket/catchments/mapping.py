@@ -22,6 +22,7 @@ __all__ = ["Catchments", "map_catchments"]
 
 _log = logging.getLogger(__name__)
 
+_MOST_PAIRS, _NEAREST = 3_000_000, 30
 COMPARISON_COLUMNS = ["model", "label", "sample", "test"]
 
 
@@ -118,7 +119,8 @@ def map_catchments(
     *,
     attraction: Sequence[str] | None = None,
     decay: Decay = "power",
-    k_nearest: int = 30,
+    k_nearest: int | None = None,
+    distance: Literal["auto", "km", "minutes"] = "auto",
     floor_km: float = 0.5,
     max_km: float | None = None,
     parameters: Mapping[str, float] | None = None,
@@ -152,12 +154,17 @@ def map_catchments(
     neighbourhoods : DataFrame or None
         cell, neighbourhood: needed for the profile.
     travel : DataFrame or None
-        store_id, cell, minutes; used instead of distance.
+        store_id, cell, minutes.
     attraction : sequence of str or None
         Columns, see :class:`Huff`. None: log size where known for half the stores, format where it varies,
         and chain (own or not, without chain) where competitors' totals can tell chains apart.
-    decay, k_nearest, floor_km, max_km
+    decay, floor_km, max_km
         See :class:`Huff` and :func:`distance_pairs`.
+    k_nearest : int or None
+        Stores a cell chooses among. None: all, where that makes at most 3 million pairs, and 30 beyond.
+    distance : {"auto", "km", "minutes"}
+        What the model runs on. auto: minutes where ``travel`` is given, unless distance foretells held-out flows
+        better.
     parameters : mapping or None
         Coefficients to take instead of fitting, such as ``{"log_size": 1, "log_km": -2}``; flows and totals
         then only set the level. The attraction columns must be named too.
@@ -197,12 +204,13 @@ def map_catchments(
     """
     everyone = _all_stores(stores, competitors)
     _check_cells(cells)
-    distance = "km" if travel is None else "minutes"
+    k_nearest = _stores_per_cell(len(cells), len(everyone)) if k_nearest is None else k_nearest
     pairs = distance_pairs(cells, everyone, k_nearest, travel, floor_km, max_km=max_km)
     size = _market_series(cells, market)
     fit_totals, judged, years = _split_years(totals, everyone, fit_year, judge_year)
     columns = _attraction(everyone, flows, fit_totals) if attraction is None else tuple(attraction)
-    huff = Huff(columns, decay=decay, distance=distance, outside_share=outside_share)
+    measure = _first_measure(distance, travel)
+    huff = Huff(columns, decay=decay, distance=measure, outside_share=outside_share)
     notes: list[str] = []
     comparison, by_format = pd.DataFrame(columns=COMPARISON_COLUMNS), pd.DataFrame()
     if parameters is not None:
@@ -215,8 +223,13 @@ def map_catchments(
             pairs,
             lambda own: distance_pairs(cells, own, k_nearest, travel, floor_km, max_km=max_km),
         )
-        huff.fit(choice, everyone, flows, flow_value)
         comparison = compare_on_flows(huff, choice, everyone, flows, flow_value, holdout, random_state)
+        if distance == "auto" and measure == "minutes":
+            by_km = Huff(**{**huff.get_params(), "distance": "km"})
+            rival = compare_on_flows(by_km, choice, everyone, flows, flow_value, holdout, random_state)
+            huff, comparison, why = _better_measure(huff, comparison, by_km, rival)
+            notes.append(why)
+        huff.fit(choice, everyone, flows, flow_value)
         standing = own_constant(huff, pairs, everyone, fit_totals, size)
         huff.set_outside(pairs, everyone, size)
         notes += [*huff.notes_, *standing]
@@ -235,7 +248,7 @@ def map_catchments(
         )
         notes += [*huff.notes_, *years]
     else:
-        huff = _textbook(everyone, columns, distance, outside_share).set_outside(pairs, everyone, size)
+        huff = _textbook(everyone, columns, measure, outside_share).set_outside(pairs, everyone, size)
         notes.append(
             "No flows and no store totals were given: shares follow textbook exponents (size 1, distance −2), "
             "which can be worse than treating all stores alike."
@@ -313,6 +326,38 @@ def _all_stores(stores: pd.DataFrame, competitors: pd.DataFrame | None) -> pd.Da
             )
         frames.append(competitors.assign(own=False))
     return pd.concat(frames, ignore_index=True)
+
+
+def _stores_per_cell(n_cells: int, n_stores: int) -> int:
+    return n_stores if n_cells * n_stores <= _MOST_PAIRS else min(n_stores, _NEAREST)
+
+
+def _first_measure(distance: str, travel: pd.DataFrame | None) -> str:
+    if distance not in ("auto", "km", "minutes"):
+        raise SettingsError(f"distance '{distance}' is not supported. Use 'auto', 'km' or 'minutes'.")
+    if distance == "minutes" and travel is None:
+        raise SettingsError("distance = 'minutes' needs a travel table (store_id, cell, minutes).")
+    return "km" if distance == "km" or travel is None else "minutes"
+
+
+def _better_measure(
+    by_time: Huff, time_scores: pd.DataFrame, by_km: Huff, km_scores: pd.DataFrame
+) -> tuple[Huff, pd.DataFrame, str]:
+    """Keep travel times unless straight distance foretells the flows held out better."""
+    minutes, km = (
+        _score_rows(s)[2].set_index("model").loc["huff", "pseudo_r2"] for s in (time_scores, km_scores)
+    )
+    if km > minutes:
+        why = (
+            f"Straight distance foretells where people shop better than the travel times given (pseudo-R² {km:.3f} "
+            f"against {minutes:.3f}), so it is used."
+        )
+        return by_km, km_scores, why
+    why = (
+        f"Travel times foretell where people shop at least as well as straight distance (pseudo-R² {minutes:.3f} against "
+        f"{km:.3f}), so they are used."
+    )
+    return by_time, time_scores, why
 
 
 def _check_cells(cells: pd.DataFrame) -> None:
