@@ -345,7 +345,8 @@ def _better_measure(
 ) -> tuple[Huff, pd.DataFrame, str]:
     """Keep travel times unless straight distance foretells the flows held out better."""
     minutes, km = (
-        _score_rows(s)[2].set_index("model").loc["huff", "pseudo_r2"] for s in (time_scores, km_scores)
+        float(_score_rows(scores)[2].query("model == 'huff'")["pseudo_r2"].iloc[0])
+        for scores in (time_scores, km_scores)
     )
     if km > minutes:
         why = (
@@ -354,8 +355,8 @@ def _better_measure(
         )
         return by_km, km_scores, why
     why = (
-        f"Travel times foretell where people shop at least as well as straight distance (pseudo-R² {minutes:.3f} against "
-        f"{km:.3f}), so they are used."
+        f"Travel times foretell where people shop at least as well as straight distance (pseudo-R² {minutes:.3f} "
+        f"against {km:.3f}), so they are used."
     )
     return by_time, time_scores, why
 
