@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import geopandas as gpd
 import h3
@@ -363,6 +364,16 @@ def test_number_of_threads_changes_no_digit(monkeypatch):
         monkeypatch.setattr(threads, "_threads", lambda number=number: number)
         tables.append(interpolate(layer, 7).table)
     assert tables[0].equals(tables[1])
+
+
+def test_several_threads_may_interpolate_at_once():
+    layers = [
+        layer_of(*(box(i / 10, lat, i / 10 + 0.1, lat + 0.3) for i in range(10))) for lat in range(45, 53)
+    ]
+    alone = [interpolate(layer, 7).table for layer in layers]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda layer: interpolate(layer, 7).table, layers))
+    assert all(a.equals(b) for a, b in zip(alone, together, strict=True))
 
 
 def test_an_error_in_a_thread_is_raised():

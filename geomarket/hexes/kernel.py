@@ -11,7 +11,7 @@ spread over plain threads; every piece is summed on its own, so the number of th
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -144,9 +144,9 @@ def _fill_pairs(
     rows: FloatArray,
     row_starts: IntArray,
     cell_boxes: FloatArray,
-    corners: FloatArray,
     widest: float,
     row_height: float,
+    corners: FloatArray,
     offsets: IntArray,
     out_piece: npt.NDArray[np.int32],
     out_cell: npt.NDArray[np.int32],
@@ -183,6 +183,33 @@ def _fill_pairs(
             row += 1
 
 
+class _Rows(NamedTuple):
+    """Cells in rows of equal height by their lower edge, within a row by their left edge."""
+
+    rows: FloatArray
+    starts: IntArray
+    boxes: FloatArray
+    widest: float
+    height: float
+
+
+def _in_rows(corners: FloatArray) -> tuple[IntArray, _Rows]:
+    boxes = np.hstack([corners.min(axis=1), corners.max(axis=1)])
+    height = float((boxes[:, 3] - boxes[:, 1]).max())
+    row = np.floor(boxes[:, 1] / height)
+    order = np.lexsort((boxes[:, 0], row))
+    rows, starts = np.unique(row[order], return_index=True)
+    widest = float((boxes[:, 2] - boxes[:, 0]).max())
+    return order, _Rows(rows, np.append(starts, len(order)), boxes[order], widest, height)
+
+
+def _ring_signs(pieces: Pieces) -> FloatArray:
+    """What turns a ring's signed area into surface: outer rings count up, holes count down."""
+    signs = -np.sign(pieces.ring_areas())
+    signs[pieces.polygons[:-1]] *= -1
+    return signs
+
+
 def clip_areas(pieces: Pieces, corners: FloatArray) -> tuple[npt.NDArray[np.int32], IntArray, FloatArray]:
     """Area of piece ∩ cell for every pair that meets.
 
@@ -202,37 +229,23 @@ def clip_areas(pieces: Pieces, corners: FloatArray) -> tuple[npt.NDArray[np.int3
     """
     if not len(pieces) or not len(corners):
         return np.empty(0, dtype=np.int32), np.empty(0, dtype=np.int64), np.empty(0)
-    cell_boxes = np.hstack([corners.min(axis=1), corners.max(axis=1)])
-    row_height = float((cell_boxes[:, 3] - cell_boxes[:, 1]).max())
-    widest = float((cell_boxes[:, 2] - cell_boxes[:, 0]).max())
-    row = np.floor(cell_boxes[:, 1] / row_height)
-    order = np.lexsort((cell_boxes[:, 0], row))
-    rows, row_starts = np.unique(row[order], return_index=True)
-    row_starts = np.append(row_starts, len(order))
-    cell_boxes, corners = cell_boxes[order], np.ascontiguousarray(corners[order])
-    boxes = pieces.bounds()
-    where = (rows, row_starts, cell_boxes)
+    order, where = _in_rows(corners)
+    corners = np.ascontiguousarray(corners[order])
+    boxes, signs = pieces.bounds(), _ring_signs(pieces)
     counts = np.empty(len(pieces), dtype=np.int64)
-    _count_pairs(boxes, *where, widest, row_height, counts)
-    offsets = np.cumsum(counts) - counts
-    total = int(counts.sum())
-    out_piece, out_cell = np.empty(total, dtype=np.int32), np.empty(total, dtype=np.int32)
-    out_area = np.empty(total)
-    signs = np.sign(pieces.ring_areas())
-    outer = np.zeros(len(signs), dtype=bool)
-    outer[pieces.polygons[:-1]] = True
-    signs = np.where(outer, signs, -signs)
+    _count_pairs(boxes, *where, counts)
+    offsets, total = np.cumsum(counts) - counts, int(counts.sum())
+    piece, cell = np.empty(total, dtype=np.int32), np.empty(total, dtype=np.int32)
+    area = np.empty(total)
 
     def task(part: slice) -> None:
-        _fill_pairs(
-            part.start, boxes[part], pieces.coords, pieces.rings, pieces.polygons, signs, *where, corners,
-            widest, row_height, offsets[part], out_piece, out_cell, out_area,
-        )  # fmt: skip
+        outlines = (part.start, boxes[part], pieces.coords, pieces.rings, pieces.polygons, signs)
+        _fill_pairs(*outlines, *where, corners, offsets[part], piece, cell, area)
 
     each_slice(task, len(pieces), _PIECES_A_TASK)
-    perimeter = _CORNER_PRECISION_M * 2 * (widest + row_height)
-    meets = out_area > np.minimum(perimeter, _NEGLIGIBLE_SHARE * pieces.areas()[out_piece])
-    return out_piece[meets], order[out_cell[meets]], out_area[meets]
+    rim = _CORNER_PRECISION_M * 2 * (where.widest + where.height)
+    meets = area > np.minimum(rim, _NEGLIGIBLE_SHARE * pieces.areas()[piece])
+    return piece[meets], order[cell[meets]], area[meets]
 
 
 @compiled
