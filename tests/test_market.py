@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import importlib.util
+import random
 import sys
 from pathlib import Path
 
@@ -11,9 +12,11 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from shapely.geometry import LineString, Point, Polygon, box
 
-from geomarket.errors import MissingDataError, NotSupportedError, SettingsError, TableError
+from geomarket.errors import GeomarketError, MissingDataError, NotSupportedError, SettingsError, TableError
 from geomarket.market import check_plan, load_market, quality_report, read_settings, stop_reasons
 
 _spec = importlib.util.spec_from_file_location("market_files", Path(__file__).parent / "market_files.py")
@@ -196,8 +199,8 @@ def test_promotions_customers_and_baskets(tmp_path):
 
 def test_travel_takes_cells_as_text_and_as_numbers(tmp_path):
     cell = "881f1d4885fffff"
-    for given in (cell, str(int(cell, 16))):
-        travel = pd.DataFrame({"store_id": ["007", "008"], "cell": [given, "zebra"], "minutes": [4.5, 9]})
+    for written in (cell, str(int(cell, 16))):
+        travel = pd.DataFrame({"store_id": ["007", "008"], "cell": [written, "zebra"], "minutes": [4.5, 9]})
         market = load(write_market(tmp_path, {"travel": travel}))
         assert market.travel["cell"].tolist() == [int(cell, 16)]
         assert aside(market, "travel")[0][1:] == ("cell", "zebra", "not an H3 cell")
@@ -342,6 +345,21 @@ def test_a_workbook_that_unpacks_to_gigabytes(tmp_path):
         archive.writestr("xl/worksheets/sheet1.xml", b"\0" * (2**27 + 1))
     found = refused(write_market(tmp_path, sections={"stores": {"path": "s.xlsx"}}))
     assert "would unpack to 128 MB" in found
+
+
+def test_a_workbook_with_an_entity_bomb(tmp_path):
+    import zipfile
+
+    tables()["stores"].to_excel(tmp_path / "good.xlsx", index=False)
+    bomb = '<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a0 "ha">'
+    bomb += "".join(f'<!ENTITY a{i + 1} "{f"&a{i};" * 10}">' for i in range(12))
+    main = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+    cell = '<row r="1"><c r="A1" t="inlineStr"><is><t>&a12;</t></is></c></row>'
+    bomb += f']><worksheet xmlns="{main}"><sheetData>{cell}</sheetData></worksheet>'
+    with zipfile.ZipFile(tmp_path / "good.xlsx") as good, zipfile.ZipFile(tmp_path / "s.xlsx", "w") as bad:
+        for item in good.infolist():
+            bad.writestr(item, bomb if item.filename == "xl/worksheets/sheet1.xml" else good.read(item))
+    assert "s.xlsx can't be read" in refused(write_market(tmp_path, sections={"stores": {"path": "s.xlsx"}}))
 
 
 def test_a_missing_sheet_names_the_nearest(tmp_path):
@@ -587,6 +605,19 @@ def test_mixed_time_zones(tmp_path):
     assert load(plan).sales.period.min().to_pyarrow().as_py() == dt.date(2023, 12, 25)
 
 
+def test_times_of_parquet_are_cut_into_days_where_the_plan_says(tmp_path):
+    stamps = pd.to_datetime(tables()["sales"]["period"]).dt.tz_localize("Europe/Berlin")
+    tables()["sales"].assign(period=stamps).to_parquet(tmp_path / "s.parquet")
+    utc = load(write_market(tmp_path, sections={"sales": {"path": "s.parquet"}}))
+    # Midnight in Berlin is still the day, and week, before in UTC: allowed, but said.
+    assert utc.sales.period.min().to_pyarrow().as_py() == dt.date(2023, 12, 25)
+    assert "is in UTC" in " ".join(rows_of(utc, "sales", "kept")["message"])
+    keys = {"path": "s.parquet", "timezone": "Europe/Berlin"}
+    local = load(write_market(tmp_path, sections={"sales": keys}))
+    assert local.sales.period.min().to_pyarrow().as_py() == dt.date(2024, 1, 1)
+    assert rows_of(local, "sales", "kept").empty
+
+
 def test_daily_data_that_end_within_a_week_say_so(tmp_path):
     market = load(write_market(tmp_path, {"sales": changed("sales", 0, period="2024-01-10")}))
     assert "the last week ends on 2024-01-10" in " ".join(rows_of(market, "sales", "kept")["message"])
@@ -667,11 +698,8 @@ def test_metres_without_a_crs_name_the_cure(tmp_path):
     assert "stores: lon: 4 of 4 values are not a longitude" in found and "set crs" in found
     market = load(write_market(tmp_path, {"stores": metres}, sections={"stores": {"crs": "EPSG:25832"}}))
     assert np.allclose(market.stores["lon"], stores["lon"], atol=1e-8)
-    wrong = write_market(
-        tmp_path,
-        {"stores": metres * 1e6 if False else metres.assign(lon=1e30)},
-        sections={"stores": {"crs": "EPSG:25832"}},
-    )
+    far = metres.assign(lon=1e30)
+    wrong = write_market(tmp_path, {"stores": far}, sections={"stores": {"crs": "EPSG:25832"}})
     assert "EPSG:25832" in refused(wrong)
 
 
@@ -766,6 +794,58 @@ def test_a_missing_layer_of_a_geopackage(tmp_path):
     plan = write_market(tmp_path)
     plan.write_text(plan.read_text().replace('id = "area"', 'id = "area"\nlayer = "area"'))
     assert "did you mean 'areas'" in refused(plan)
+
+
+# Whatever comes
+
+
+SCRAPS = [
+    b"",
+    b",",
+    b'"',
+    b"\n",
+    b"\r\n",
+    b";",
+    b"\xff",
+    b"\x00",
+    b"-1",
+    b"9" * 30,
+    b"nan",
+    b"1e400",
+    b"=1+1",
+    b"1,5",
+]
+SCRAPS += [
+    b"'; DROP TABLE sales; --",
+    b"2024-13-45",
+    b"1_000",
+    b"\\",
+    b"NULL",
+    b"\xef\xbb\xbf",
+    b"2024-01-01T25:00+99:99",
+]
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.sampled_from(["stores", "products", "sales"]), st.integers(0, 2**32 - 1))
+def test_random_mutations_of_a_table_never_give_a_traceback(tmp_path_factory, name, seed):
+    rng = random.Random(seed)
+    content = tables()[name].to_csv(index=False).encode()
+    for _ in range(rng.randint(1, 4)):
+        start = rng.randrange(len(content) + 1)
+        content = content[:start] + rng.choice(SCRAPS) + content[start + rng.choice([0, 1, 2, 5, 20]) :]
+    plan = write_market(tmp_path_factory.mktemp("fuzz"), {name: content})
+    try:
+        market = load(plan)
+    except GeomarketError as err:
+        assert name in str(err)
+        return
+    read = rows_of(market, name, "read")["rows"].sum()
+    lost = market.quality[
+        market.quality["action"].isin(["set aside", "left out"]) & (market.quality["table"] == name)
+    ]
+    if name != "sales":
+        assert len(getattr(market, name)) + lost["rows"].sum() == read
 
 
 # When the plan stops

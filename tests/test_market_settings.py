@@ -189,7 +189,7 @@ SCRAPS = [
 ]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), cuts=st.integers(1, 6), scrap=st.text(max_size=8))
 def test_random_mutations_never_give_a_traceback(seed, cuts, scrap):
     rng = random.Random(seed)
@@ -204,7 +204,7 @@ def test_random_mutations_never_give_a_traceback(seed, cuts, scrap):
         assert str(err).strip()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.dates(),

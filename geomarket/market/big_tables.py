@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from geomarket.errors import TableError
 from geomarket.market.casting import identifier, literal, typed_select
-from geomarket.market.column_types import caster_of, check_types, columns_of
+from geomarket.market.column_types import caster_of, check_types, columns_of, count_values
 from geomarket.market.context import Context
 from geomarket.market.contract import TABLES, Column
 from geomarket.market.findings import ADDED_UP, KEPT, LEFT_OUT, NETTED, Findings
@@ -155,7 +155,7 @@ def _checked(
     """Judge every row; count and list the faulty ones."""
     note_read(raw, findings)
     settings = context.settings.tables.given()[raw.name]
-    check_types(connection, raw, settings)
+    check_types(connection, raw, settings, count_values(connection, raw, settings), findings)
     for column, ids in context.references(raw.name).items():
         known = [(value, True) for value in sorted(ids.usable)] + [
             (value, False) for value in sorted(ids.set_aside)

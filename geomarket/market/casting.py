@@ -13,7 +13,6 @@ from geomarket.market.contract import Column
 __all__ = ["Caster", "comma_number", "identifier", "literal", "typed_select", "zone_of"]
 
 _NULL_WORDS = ("", "na", "n/a", "nan", "null", "none")
-_NUMBER = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"
 _COMMA_NUMBER = r"[+-]?([0-9]+(\.[0-9]{3})*)?,[0-9]+"
 _CLOCK = r"([T ][0-9]{1,2}:[0-9]{2}(:[0-9]{2}([.,][0-9]+)?)?)"
 _ZONE = r"(Z|z|UTC|[+-][0-9]{2}(:?[0-9]{2})?)"
@@ -52,7 +51,8 @@ def comma_number(raw: str) -> str:
 
 def zone_of(raw: str) -> str:
     """Return SQL for the time zone a text date carries: 'Z', '+01:00', or '' for none."""
-    return f"regexp_extract(trim({raw}), {literal(_CLOCK + ' ?' + _ZONE + '$')}, 4)"
+    pattern = literal(_CLOCK + " ?" + _ZONE + "$")
+    return f"CASE WHEN length(trim({raw})) > 10 THEN regexp_extract(trim({raw}), {pattern}, 4) ELSE '' END"
 
 
 def typed_select(
@@ -124,7 +124,9 @@ class Caster:
         if column.kind in ("id", "text"):
             return f"nullif({trimmed}, '')"
         words = ", ".join(literal(word) for word in _NULL_WORDS)
-        return f"CASE WHEN lower({trimmed}) IN ({words}) THEN NULL ELSE {trimmed} END"
+        longest = max(map(len, _NULL_WORDS))
+        absent = f"length({trimmed}) <= {longest} AND lower({trimmed}) IN ({words})"
+        return f"CASE WHEN {absent} THEN NULL ELSE {trimmed} END"
 
     def value(self, column: Column, raw: str, kind: str, text: str) -> str:
         """Return SQL for the typed value: NULL where there is none or it can't be read.
@@ -158,14 +160,14 @@ class Caster:
         return self._day(raw, text, kind)
 
     def _digits(self, text: str) -> str:
-        """SQL for the text with a decimal point, NULL where it is not written as a number."""
+        """SQL for the text with a decimal point, NULL where it holds a mark that is not the decimal mark.
+
+        DuckDB would read "1_0" as ten.
+        """
         if self.decimal == ",":
-            pointed = f"replace({text}, ',', '.')"
-            return (
-                f"CASE WHEN NOT contains({text}, '.') AND regexp_full_match({pointed}, {literal(_NUMBER)})"
-                f" THEN {pointed} END"
-            )
-        return f"CASE WHEN regexp_full_match({text}, {literal(_NUMBER)}) THEN {text} END"
+            odd = f"contains({text}, '.') OR contains({text}, '_')"
+            return f"CASE WHEN {odd} THEN NULL ELSE replace({text}, ',', '.') END"
+        return f"CASE WHEN contains({text}, '_') THEN NULL ELSE {text} END"
 
     def _number(self, raw: str, text: str, native: bool) -> str:
         number = f"CAST({raw} AS DOUBLE)" if native else f"TRY_CAST({self._digits(text)} AS DOUBLE)"
@@ -185,7 +187,13 @@ class Caster:
             local = f"CAST(timezone({literal(self.timezone)}, {instant}) AS DATE)"
             written = f"CASE WHEN {zone_of(text)} <> '' THEN {local} ELSE {written} END"
         month = f"regexp_full_match({text}, '[0-9]{{4}}-[0-9]{{2}}')"
-        branches = [f"WHEN {iso} THEN {written}", f"WHEN {month} THEN TRY_CAST({text} || '-01' AS DATE)"]
+        # The common case first: the patterns after it are slow.
+        plain = f"length({text}) = 10 AND {text}[5] = '-' AND {text}[8] = '-'"
+        branches = [
+            f"WHEN {plain} THEN TRY_CAST({text} AS DATE)",
+            f"WHEN {iso} THEN {written}",
+            f"WHEN {month} THEN TRY_CAST({text} || '-01' AS DATE)",
+        ]
         if self.date_format:
             parsed = f"CAST(try_strptime({text}, {literal(self.date_format)}) AS DATE)"
             if self.date_format.startswith("%Y-%d"):

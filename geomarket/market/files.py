@@ -157,7 +157,7 @@ def _matching(table: str, pattern: str, folder: Path) -> list[Path]:
             if not found:
                 raise MissingDataError(f"{table}: no Parquet or CSV file in the folder {pattern}.")
             return found
-        if path.exists():
+        if path.is_file():
             return [path]
         if glob.has_magic(pattern):
             found = sorted(Path(p) for p in glob.glob(str(path), recursive=True) if Path(p).is_file())

@@ -71,6 +71,8 @@ class RawTable:
         Lines that are not in the relation.
     is_text : bool
         Whether everything was read as text (CSV and Excel).
+    in_degrees : bool
+        Whether lon and lat were made from the geometry of a map file.
     """
 
     name: str
@@ -81,6 +83,7 @@ class RawTable:
     sources: tuple[Source, ...]
     rejects: tuple[Reject, ...] = ()
     is_text: bool = False
+    in_degrees: bool = False
 
     @property
     def total(self) -> int:
@@ -96,6 +99,7 @@ class _Opened:
     names: dict[str, str]
     rejects: list[Reject] = field(default_factory=list)
     is_text: bool = False
+    in_degrees: bool = False
 
 
 def read_raw(
@@ -225,6 +229,7 @@ def _with_columns(
         sources,
         tuple(opened.rejects),
         opened.is_text,
+        opened.in_degrees,
     )
 
 
@@ -470,7 +475,8 @@ def _open_points(
     places = frame.geometry.to_crs("EPSG:4326")
     table = frame.drop(columns="geometry").assign(lon=places.x.where(there), lat=places.y.where(there))
     _store(connection, f"raw_{name}", pa.Table.from_pandas(table, preserve_index=False))
-    return _Opened(identifier(f"raw_{name}"), {str(title): str(title) for title in table.columns})
+    titles = {str(title): str(title) for title in table.columns}
+    return _Opened(identifier(f"raw_{name}"), titles, in_degrees=True)
 
 
 def _store(connection: duckdb.DuckDBPyConnection, relation: str, table: pa.Table) -> None:

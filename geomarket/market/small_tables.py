@@ -12,10 +12,9 @@ import pandas as pd
 
 from geomarket.errors import TableError
 from geomarket.market.casting import identifier, typed_select
-from geomarket.market.column_types import caster_of, check_types, columns_of, cure_of
+from geomarket.market.column_types import caster_of, check_types, columns_of, cure_of, naming_the_format
 from geomarket.market.context import Context
 from geomarket.market.contract import POINT_TABLES, TABLES, Column
-from geomarket.market.files import GEO
 from geomarket.market.findings import KEPT, LEFT_OUT, READ, SET_TO_MISSING, Findings
 from geomarket.market.places import OUTSIDE, SWAPPED, to_degrees
 from geomarket.market.reading import RawTable
@@ -73,8 +72,9 @@ def clean_table(
         If most values of a needed column can't be used: then it is the table, not single rows, that is wrong.
     """
     note_read(raw, findings)
-    check_types(connection, raw, context.settings.tables.given()[raw.name])
-    return _Cleaning(connection, raw, context, findings).usable()
+    cleaning = _Cleaning(connection, raw, context, findings)
+    check_types(connection, raw, cleaning.settings, cleaning.counts(), findings)
+    return cleaning.usable()
 
 
 def note_read(raw: RawTable, findings: Findings) -> None:
@@ -108,6 +108,13 @@ class _Cleaning:
         self.frame, self.texts = self._fetch(connection)
         missing = self.frame[list(self.texts.columns)].isna()
         self.unreadable = {str(name): self.texts[name].notna() & missing[name] for name in self.texts.columns}
+
+    def counts(self) -> dict[str, tuple[int, int]]:
+        """Column -> how many values there are, and how many of them can't be read."""
+        return {
+            name: (int(self.texts[name].notna().sum()), int(bad.sum()))
+            for name, bad in self.unreadable.items()
+        }
 
     def usable(self) -> CleanTable:
         """Run all checks and return what is left."""
@@ -144,7 +151,8 @@ class _Cleaning:
         for ours, (column, _, _) in columns.items():
             value = _for_pandas(column, identifier(f"value {ours}"))
             parts += [f"{value} AS {identifier(ours)}", identifier(f"text {ours}")]
-        fetched = connection.execute(f"SELECT {', '.join(parts)} FROM ({typed})").df()
+        with naming_the_format(self.raw, self.settings):
+            fetched = connection.execute(f"SELECT {', '.join(parts)} FROM ({typed})").df()
         fetched.index = pd.RangeIndex(1, len(fetched) + 1)
         own = {c.name: _typed(c, fetched.get(c.name), fetched.index) for c in self.contract.columns}
         others = {name: _further(fetched[f"further {i}"], self.raw.is_text) for i, name in enumerate(further)}
@@ -153,7 +161,7 @@ class _Cleaning:
 
     def _project(self) -> None:
         crs = self.settings.crs
-        if self.raw.name in POINT_TABLES and crs and self.raw.sources[0].suffix not in GEO:
+        if self.raw.name in POINT_TABLES and crs and not self.raw.in_degrees:
             x, y = self.frame["lon"].to_numpy(), self.frame["lat"].to_numpy()
             self.frame["lon"], self.frame["lat"] = to_degrees(self.raw.name, x, y, crs)
 
