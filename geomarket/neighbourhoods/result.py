@@ -7,7 +7,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,9 @@ from geomarket.neighbourhoods.hierarchy import LEVELS
 from geomarket.neighbourhoods.index import index_table
 from geomarket.neighbourhoods.portraits import name_types, portray_types, sensitive
 from geomarket.results import Result
+
+if TYPE_CHECKING:
+    import folium
 
 __all__ = ["HexTable", "Neighbourhoods", "classify"]
 
@@ -91,6 +94,29 @@ class Neighbourhoods(Result):
         if len(self.edits):
             lines.append(f"{len(self.edits)} corrections by hand (see .edits).")
         return lines
+
+    def explore(self, level: str = "supergroup", **options: Any) -> folium.Map:
+        """Show the types on a map that can be panned and zoomed.
+
+        Parameters
+        ----------
+        level : {"supergroup", "neighbourhood", "uncertainty"}
+            What the hexagons are coloured by; "neighbourhood" is the finest type.
+        **options
+            Passed to :func:`geomarket.explore_cells`: ``stores``, ``tooltip``, ``tiles``, ``palette``.
+
+        Returns
+        -------
+        folium.Map
+        """
+        from geomarket.hexmap import explore_cells
+
+        names = {
+            code: f"{code} · {name}"
+            for code, name in zip(self.types["code"], self.types["name"], strict=True)
+        }
+        label = "Uncertainty of the type" if level == "uncertainty" else "Neighbourhood type"
+        return explore_cells(self.table, level, **{"label": label, "labels": names, **options})
 
     def plot(self, ax: Any = None, code: str | None = None) -> Any:
         """Draw the index bars of one type (the largest by default); return the axes."""

@@ -47,7 +47,7 @@ class VintageComparison(Result):
     def summary(self) -> list[str]:
         """Return what moved, what drifted, and which types came or went."""
         lines = [
-            f"{100 * self.moved:.1f} % of people live where the type changed (agreement of the partitions {self.ari:.2f})."
+            f"{100 * self.moved:.1f} % of people live where the type changed (adjusted Rand index {self.ari:.2f})."
         ]
         gone = self.matches.loc[self.matches["new"].isna(), "old"].tolist()
         came = self.matches.loc[self.matches["old"].isna(), "new"].tolist()

@@ -11,7 +11,7 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
 
 from geomarket.market.model import Variable
-from geomarket.neighbourhoods import NeighbourhoodClassifier, classify, fit_kmeans
+from geomarket.neighbourhoods import NeighbourhoodClassifier, classify, fit_kmeans, suggest_levels
 
 
 def make_world(
@@ -98,6 +98,15 @@ def test_t2_4_assigning_the_training_areas_again_gives_their_labels(fitted):
     assert (again.predict(rates) == classifier.labels_["code"].to_numpy()).all()
     some = rates.sample(200, random_state=1)  # and it doesn't hang on which other areas are asked about
     assert (again.predict(some) == classifier.labels_.loc[some.index, "code"].to_numpy()).all()
+
+
+def test_t2_5_bootstrap_agreement_is_highest_at_the_true_number():
+    rates, _, _ = make_world(1_000, 30, 6, 1, between=1.0, within=0.0, noise=0.35, seed=8)
+    found = suggest_levels(rates, candidates=range(4, 10), levels=1, n_bootstrap=8, classifier=plain())
+    table = found.table.set_index("k")
+    assert table["bootstrap_ari"].idxmax() == 6
+    assert table["silhouette"].idxmax() == 6
+    assert found.levels == (6,)
 
 
 def test_t2_6_uncertain_cells_are_where_the_errors_are():
