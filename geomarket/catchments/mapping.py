@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,9 @@ from geomarket.catchments.huff import Decay, Huff, totals_of
 from geomarket.catchments.trade_areas import trade_areas
 from geomarket.errors import SettingsError, TableError
 from geomarket.results import Result
+
+if TYPE_CHECKING:
+    import folium
 
 __all__ = ["Catchments", "map_catchments"]
 
@@ -80,6 +83,33 @@ class Catchments(Result):
         ]
         lines += self._decay_sentence() + comparison_sentences(self.comparison)
         return [*lines, *self.notes]
+
+    def explore(self, column: str = "own_share", **options: Any) -> folium.Map:
+        """Show who wins each hexagon on a map that can be panned and zoomed, with the own stores.
+
+        Parameters
+        ----------
+        column : {"own_share", "market", "whitespace", "nearest_own_km"}
+            What the hexagons are coloured by.
+        **options
+            Passed to :func:`geomarket.explore_cells`: ``stores``, ``tooltip``, ``tiles``, ``palette``.
+
+        Returns
+        -------
+        folium.Map
+        """
+        from geomarket.hexmap import explore_cells
+
+        labels = {
+            "own_share": ("Own share", "rate", "share"),
+            "market": (f"Market ({self.unit})", "count", ""),
+            "whitespace": (f"Whitespace ({self.unit})", "count", ""),
+            "nearest_own_km": ("Distance to the nearest own store", "mean", "km"),
+        }
+        label, kind, unit = labels.get(column, (column, "mean", ""))
+        own = self.stores[self.stores["own"]] if "own" in self.stores else self.stores
+        shown = {"label": label, "kind": kind, "unit": unit, "stores": own}
+        return explore_cells(self.cells, column, **{**shown, **options})
 
     def plot(self, ax: Any = None) -> Any:
         """Draw the models' scores out of sample (in sample where there is no other) as bars."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,9 @@ from geomarket.errors import TableError
 from geomarket.hexes.cells import points_to_cells
 from geomarket.results import Result
 from geomarket.safeguards import suppress
+
+if TYPE_CHECKING:
+    import folium
 
 __all__ = ["Penetration", "PlacedCustomers", "penetration", "place_customers", "wilson_interval"]
 
@@ -156,6 +159,29 @@ class Penetration(Result):
         axes.set_yticks(position, rows["neighbourhood"])
         axes.set_xlabel("Penetration index (100 = average)")
         return axes
+
+    def explore(self, column: str = "penetration", k: int | None = 10, **options: Any) -> folium.Map:
+        """Show customers per hexagon on a map that can be panned and zoomed.
+
+        Parameters
+        ----------
+        column : {"penetration", "customers", "revenue", "margin"}
+            What the hexagons are coloured by.
+        k : int or None
+            Counts below this are hidden first, unless they already are; None shows the full figures.
+        **options
+            Passed to :func:`geomarket.explore_cells`: ``stores``, ``tooltip``, ``tiles``, ``palette``.
+
+        Returns
+        -------
+        folium.Map
+        """
+        from geomarket.hexmap import explore_cells
+
+        shown = self if k is None or self.k is not None else self.suppressed(k)
+        kind, unit = ("rate", "share") if column == "penetration" else ("count", "")
+        named = {"label": column.capitalize(), "kind": kind, "unit": unit}
+        return explore_cells(shown.cells, column, **{**named, **options})
 
     def suppressed(self, k: int = 10) -> Penetration:
         """Return a copy fit to publish: no count of customers below ``k`` is in it or can be subtracted out of it.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,9 @@ from geomarket.hexes.interpolation import HexLayer, check_sentences, conservatio
 from geomarket.hexes.layers import CHECK_COLUMNS
 from geomarket.market.model import AreaLayer, Variable
 from geomarket.results import Result
+
+if TYPE_CHECKING:
+    import folium
 
 __all__ = ["Hexes", "build_hexes"]
 
@@ -82,6 +85,37 @@ class Hexes(Result):
             *check_sentences(self.checks),
             *self.notes,
         ]
+
+    def explore(self, column: str = _POPULATION, **options: Any) -> folium.Map:
+        """Show one column on a map that can be panned and zoomed.
+
+        Parameters
+        ----------
+        column : str
+            A variable, ``population`` or ``coverage``.
+        **options
+            Passed to :func:`geomarket.explore_cells`: ``stores``, ``tooltip``, ``tiles``, ``palette``.
+
+        Returns
+        -------
+        folium.Map
+
+        Raises
+        ------
+        TableError
+            If there is no such column; the message names those there are.
+        """
+        from geomarket.hexmap import explore_cells
+
+        known = {variable.name: variable for variable in self.variables}
+        shown: dict[str, Any] = {}
+        if column in known:
+            variable = known[column]
+            shown = {"label": variable.label, "kind": variable.kind, "unit": variable.unit}
+        elif column == _POPULATION:
+            shown = {"label": "Population", "kind": "count", "unit": "people"}
+        weight = _POPULATION if self.table[_POPULATION].notna().any() else None
+        return explore_cells(self.table, column, **{**shown, "weight": weight, **options})
 
     def plot(self, ax: Any = None, column: str = _POPULATION) -> Any:
         """Draw one column (by default the population) and return the axes."""
