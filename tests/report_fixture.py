@@ -6,7 +6,6 @@ taken for a finding.
 
 from __future__ import annotations
 
-import datetime as dt
 from types import SimpleNamespace
 from typing import Any
 
@@ -125,7 +124,7 @@ def make_plan(
         promotions=_promotions(rng, clusters, products) if promotions else None,
         frontier=_frontier(n_clusters),
         stores=stores.merge(clusters.table[["store_id", "store_cluster"]], on="store_id").assign(
-            revenue=np.round(rng.uniform(1.2e6, 6e6, len(stores)), -3)
+            revenue_year=np.round(rng.uniform(1.2e6, 6e6, len(stores)), -3)
         ),
         skipped={} if promotions and customers else {"promotions": "the market has no promotion history"},
         warnings=("Forecasts for unlisted products are discounted by trial listings of 214 pairs.",),
@@ -246,7 +245,7 @@ def _neighbourhoods(rng: np.random.Generator, hexes: pd.DataFrame, kind: np.ndar
                 "population_share": float(share),
             }
         )
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name, label, _ in VARIABLES:
         values, weights = hexes[name].to_numpy(), hexes["population"].to_numpy()
         overall = np.nansum(values * weights) / weights.sum()
@@ -255,24 +254,30 @@ def _neighbourhoods(rng: np.random.Generator, hexes: pd.DataFrame, kind: np.ndar
             if not mine.any():
                 continue
             mean = np.nansum(values[mine] * weights[mine]) / weights[mine].sum()
+            index = 100 * mean / overall
             rows.append(
-                [
-                    code,
-                    "supergroup",
-                    name,
-                    label,
-                    mean,
-                    overall,
-                    100 * mean / overall,
-                    int(mine.sum()),
-                    weights[mine].sum(),
-                ]
+                {
+                    "code": code,
+                    "level": "supergroup",
+                    "variable": name,
+                    "label": label,
+                    "unit": "share",
+                    "mean": mean,
+                    "overall": overall,
+                    "index": index,
+                    "index_low": index * 0.96,
+                    "index_high": index * 1.04,
+                    "n_areas": int(mine.sum()),
+                    "base": weights[mine].sum(),
+                    "strength": (mean - overall) / 0.15,
+                    "protected": False,
+                    "reliable": True,
+                }
             )
-    columns = ["code", "level", "variable", "label", "mean", "overall", "index", "n_areas", "base"]
     return SimpleNamespace(
         table=table,
         types=pd.DataFrame(types),
-        index=pd.DataFrame(rows, columns=columns),
+        index=pd.DataFrame(rows),
         summary=lambda: ["Five neighbourhood types."],
     )
 
@@ -424,9 +429,11 @@ def _catchments(
 ) -> Any:
     lon, lat = hexes["lon"].to_numpy(), hexes["lat"].to_numpy()
     pull = np.empty((len(hexes), len(stores)))
+    km = np.empty_like(pull)
     for j, store in enumerate(stores.itertuples()):
         east = ((lon - store.lon + 180) % 360 - 180) * 111.32 * np.cos(np.radians(lat))
-        pull[:, j] = store.size_m2**0.8 / np.maximum(np.hypot(east, (lat - store.lat) * 110.57), 0.5) ** 1.9
+        km[:, j] = np.maximum(np.hypot(east, (lat - store.lat) * 110.57), 0.5)
+        pull[:, j] = store.size_m2**0.8 / km[:, j] ** 1.9
     rivals = pull.mean() * 6
     share = pull / (pull.sum(axis=1, keepdims=True) + rivals)
     market = hexes["population"].to_numpy() * 2400.0
@@ -437,7 +444,7 @@ def _catchments(
         order = np.argsort(-demand[:, j], kind="stable")
         running = np.cumsum(demand[order, j]) / demand[:, j].sum()
         before = running - demand[order, j] / demand[:, j].sum()
-        band = np.select([before < 0.5, before < 0.7, before < 0.9], [50, 70, 90], 0)
+        band = np.select([before < 0.5, before < 0.7, before < 0.9], [0.5, 0.7, 0.9], 0.0)
         kept = band > 0
         areas.append(
             pd.DataFrame(
@@ -461,7 +468,16 @@ def _catchments(
         }
     )
     return SimpleNamespace(
-        table=pd.DataFrame(columns=["cell", "store_id", "own", "probability", "demand"]),
+        table=pd.DataFrame(
+            {
+                "cell": np.repeat(hexes["cell"].to_numpy(), len(stores)),
+                "store_id": np.tile(stores["store_id"].to_numpy(), len(hexes)),
+                "own": True,
+                "km": km.ravel(),
+                "probability": share.ravel(),
+                "demand": demand.ravel(),
+            }
+        ),
         areas=pd.concat(areas, ignore_index=True),
         profile=pd.DataFrame(profile, columns=["store_id", "neighbourhood", "share", "demand"]),
         cells=cells,
@@ -470,16 +486,21 @@ def _catchments(
                 "term": ["size", "distance"],
                 "estimate": [0.8, -1.9],
                 "se": [0.05, 0.08],
-                "robust_se": [0.07, 0.1],
+                "robust_se": [0.07, np.nan],
                 "low": [0.66, -2.1],
                 "high": [0.94, -1.7],
             }
         ),
         comparison=pd.DataFrame(
             {
-                "model": ["Huff", "size only", "uniform"],
-                "wmape_in": [0.21, 0.38, 0.52],
-                "wmape_out": [0.24, 0.39, 0.52],
+                "model": ["huff", "huff", "size_only", "size_only", "uniform", "uniform"],
+                "label": ["Fitted", "Fitted", "Size only", "Size only", "All alike", "All alike"],
+                "sample": ["in", "out"] * 3,
+                "test": "random cells",
+                "cells": [600, 200] * 3,
+                "trips": [303_906.0, 73_986.0] * 3,
+                "pseudo_r2": [0.48, 0.49, 0.11, 0.12, 0.0, 0.0],
+                "wmape": [0.25, 0.24, 1.22, 1.25, 1.37, 1.40],
             }
         ),
         summary=lambda: ["Half of a store's trade comes from within 2.1 km."],
@@ -494,44 +515,34 @@ def _customers(rng: np.random.Generator, hexes: pd.DataFrame, neighbourhoods: An
         rate = np.where(hexes["population"] > 0, count / hexes["population"], np.nan)
     cells = pd.DataFrame({"cell": hexes["cell"], "customers": count, "penetration": rate})
     rows = []
-    for code, name, _ in TYPES:
-        people = neighbourhoods.types.set_index("code").loc[code, "population"]
-        rate = 0.12 * rng.uniform(0.6, 1.4)
+    groups = neighbourhoods.types[neighbourhoods.types["level"] == "group"]
+    for group in groups.itertuples():
+        rate = 0.12 * float(rng.uniform(0.6, 1.4))
         rows.append(
-            [
-                code,
-                name,
-                round(people * rate),
-                people,
-                rate,
-                rate * 0.97,
-                rate * 1.03,
-                rate / 0.0012,
-                rate / 0.00124,
-                rate / 0.00116,
-                0.31,
-                people * 40,
-                people * 11,
-            ]
+            {
+                "neighbourhood": group.code,
+                "name": group.name,
+                "customers": round(group.population * rate),
+                "population": group.population,
+                "penetration": rate,
+                "low": rate * 0.97,
+                "high": rate * 1.03,
+                "index": rate / 0.0012,
+                "index_low": rate / 0.00124,
+                "index_high": rate / 0.00116,
+                "heavy_share": 0.13,
+                "revenue": group.population * 40,
+                "margin": group.population * 11,
+                "suppressed": "",
+            }
         )
-    columns = [
-        "neighbourhood",
-        "name",
-        "customers",
-        "population",
-        "penetration",
-        "low",
-        "high",
-        "index",
-        "index_low",
-        "index_high",
-        "heavy_share",
-        "revenue",
-        "margin",
-    ]
-    return SimpleNamespace(
-        table=pd.DataFrame(rows, columns=columns), cells=cells, summary=lambda: ["12 % are customers."]
-    )
+    if not rows:
+        return None
+    table = pd.DataFrame(rows)
+    hide = table.index[-1:]
+    table.loc[hide, ["customers", "penetration", "low", "high", "index", "index_low", "index_high"]] = np.nan
+    table.loc[hide, "suppressed"] = "too few customers"
+    return SimpleNamespace(table=table, cells=cells, summary=lambda: ["12 % are customers."])
 
 
 def _ranges(rng: np.random.Generator, products: pd.DataFrame, clusters: pd.DataFrame) -> Any:
@@ -638,81 +649,76 @@ def _ranges(rng: np.random.Generator, products: pd.DataFrame, clusters: pd.DataF
 
 
 def _demand(ranges: pd.DataFrame, clusters: pd.DataFrame) -> Any:
-    holdout = pd.DataFrame(
-        {
-            "family": ["baseline", "cluster", "observed+shrunk"],
-            "category": "all",
-            "pairs": 2_140,
-            "wmape": [0.415, 0.398, 0.381],
-            "poisson_deviance": [2.31, 2.2, 2.04],
-            "spearman_within_sku": [0.41, 0.46, 0.52],
-            "bias": [0.02, 0.01, 0.01],
-        }
+    rows = []
+    for k, category in enumerate(["all", *CATEGORIES]):
+        for family, wmape in (("baseline", 0.415), ("cluster", 0.398), ("chosen", 0.381)):
+            if family != "chosen" or category == "all":
+                chosen = family == "chosen" or (family == "cluster" and category != "all")
+                rows.append([category, family, chosen, 2_140, wmape + 0.01 * k, 2.04, 0.5, 0.01])
+    columns = [
+        "category",
+        "family",
+        "chosen",
+        "pairs",
+        "wmape",
+        "poisson_deviance",
+        "spearman_within_sku",
+        "bias",
+    ]
+    chosen = pd.DataFrame(
+        {"category": CATEGORIES, "family": "cluster", "pairs": 428, "gain": 0.1, "gain_se": 0.02}
     )
     return SimpleNamespace(
-        table=ranges, holdout=holdout, chosen="observed+shrunk", validated=True, summary=lambda: ["Demand."]
+        table=ranges,
+        holdout=pd.DataFrame(rows, columns=columns),
+        chosen=chosen,
+        validated=True,
+        summary=lambda: ["Demand."],
     )
 
 
 def _promotions(rng: np.random.Generator, clusters: Any, products: pd.DataFrame) -> Any:
-    weeks = [dt.date(2025, 1, 6) + dt.timedelta(weeks=k) for k in range(8)]
+    weeks = [pd.Timestamp(2025, 1, 6) + pd.Timedelta(weeks=k) for k in range(8)]
     rows = []
-    for cluster in sorted(set(clusters.table["store_cluster"])):
+    for cluster, members in clusters.table.groupby("store_cluster"):
         for product in products.iloc[:: len(products) // 5].itertuples():
             uplift, baseline = float(rng.gamma(3, 30)), float(rng.gamma(3, 40))
             margin = uplift * 0.9
+            parts = {
+                "incremental_margin": margin,
+                "subsidised": 0.15 * baseline,
+                "cannibalised": 0.06 * margin,
+                "halo": 0.1 * margin,
+                "dip": 0.12 * margin,
+                "funding": 5.0,
+                "contact_cost": 3.0,
+            }
+            gains = parts["incremental_margin"] + parts["halo"] + parts["funding"]
+            net = gains - sum(parts[name] for name in ("subsidised", "cannibalised", "dip", "contact_cost"))
             rows.append(
-                [
-                    cluster,
-                    product.sku,
-                    product.name,
-                    product.category,
-                    weeks[int(rng.integers(0, 8))],
-                    float(rng.choice([0.15, 0.25, 0.33])),
-                    "price cut",
-                    "mailer",
-                    uplift,
-                    baseline,
-                    margin,
-                    -0.15 * baseline,
-                    -0.06 * margin,
-                    0.1 * margin,
-                    -0.12 * margin,
-                    5.0,
-                    -3.0,
-                    12.0,
-                    margin * 0.6,
-                    "Strong response here; the dip afterwards is small.",
-                ]
+                {
+                    "store_cluster": cluster,
+                    "sku": product.sku,
+                    "name": product.name,
+                    "category": product.category,
+                    "period": weeks[int(rng.integers(0, 8))],
+                    "depth": float(rng.choice([0.15, 0.25, 0.33])),
+                    "mechanic": "price cut",
+                    "channel": str(rng.choice(["shelf", "display", "mailer"])),
+                    "stores": len(members),
+                    "uplift_units": uplift,
+                    "baseline_units": baseline,
+                    **parts,
+                    "cost": 12.0,
+                    "net": net,
+                    "net_low": net * 0.7,
+                    "reason": "25% off lifts units by 64%; the dip afterwards is small",
+                }
             )
-    columns = [
-        "store_cluster",
-        "sku",
-        "name",
-        "category",
-        "period",
-        "depth",
-        "mechanic",
-        "channel",
-        "uplift_units",
-        "baseline_units",
-        "incremental_margin",
-        "subsidised",
-        "cannibalised",
-        "halo",
-        "dip",
-        "funding",
-        "contact_cost",
-        "cost",
-        "net",
-        "reason",
-    ]
     refusals = pd.DataFrame(
         {"scope": ["Wine"], "reason": ["Never promoted in the data: its response can't be known."]}
     )
-    return SimpleNamespace(
-        table=pd.DataFrame(rows, columns=columns), refusals=refusals, summary=lambda: ["Promotions."]
-    )
+    return SimpleNamespace(table=pd.DataFrame(rows), refusals=refusals, summary=lambda: ["Promotions."])
 
 
 def _frontier(n_clusters: int) -> Any:

@@ -15,14 +15,18 @@ import report_fixture
 from geomarket.report import render_report, write_report
 from geomarket.report.charts import (
     IndexBar,
+    calendar_chart,
+    decay_chart,
     frontier_chart,
     index_bars,
     interval_chart,
     nice_ticks,
     share_bar,
+    waterfall_chart,
 )
 from geomarket.report.map import build_map, neighbourhood_key
 from geomarket.report.numbers import money_short
+from geomarket.report.sections import decay_section, promotion_section
 
 EVIL = "<script>alert(1)</script>\"&'</textarea>{{ 7 * 7 }}"
 
@@ -129,7 +133,9 @@ def test_policy_lets_exactly_this_script_and_style_run(page):
 def test_figures_are_those_of_the_plan(plan, page):
     text = " ".join(page.text)
     chosen = plan.frontier.table[plan.frontier.table["chosen"]].iloc[0]
-    assert plan.frontier.verdict.sentence in text
+    clause, rest = plan.frontier.verdict.sentence.split(": ")
+    assert clause in text
+    assert rest[1:] in text
     for name in ("net", "net_low", "net_high"):
         assert money_short(chosen[name], "€") in text
     listed = plan.ranges.changes["action"].isin(["list", "delist"]).sum()
@@ -187,7 +193,10 @@ def test_text_of_the_user_is_never_markup():
         (plan.promotions.table, ["name", "reason", "mechanic", "channel"]),
         (plan.promotions.refusals, ["scope", "reason"]),
         (plan.frontier.table, ["label"]),
-        (plan.demand.holdout, ["family"]),
+        (plan.demand.holdout, ["category"]),
+        (plan.customers.table, ["name"]),
+        (plan.catchments.comparison, ["label", "test"]),
+        (plan.catchments.params, ["term"]),
     ):
         for column in columns:
             frame[column] = EVIL
@@ -271,7 +280,7 @@ def test_map_shows_what_the_plan_holds(plan):
     profile = plan.catchments.profile.query(f"store_id == '{first['id']}'")
     assert sum(share for _, share in first["shares"]) == pytest.approx(1, abs=0.001)
     assert len(first["shares"]) == (profile["share"] > 0).sum()
-    members = plan.catchments.areas["band"].isin([50, 70, 90]).sum()
+    members = plan.catchments.areas["band"].isin([0.5, 0.7, 0.9]).sum()
     assert data["catchments"]["members"]["members"] == members
 
 
@@ -318,6 +327,55 @@ def test_charts_stay_inside_their_frame():
     for low_end, high_end in ((-5.0, 3.0), (1.0, 2.0), (-2.0, -1.0), (0.0, 0.0)):
         chart = interval_chart((low_end + high_end) / 2, low_end, high_end, "t", str)
         assert all(0 <= float(x) <= 360 for x in re.findall(r'(?:cx|x)="(-?[\d.]+)"', chart))
+
+
+def test_a_plan_that_loses_everything_does_not_flatten_the_others():
+    net = [0.0, 10.0, 12.0, -900.0]
+    chart = str(frontier_chart(["1", "2", "3", "90"], {"net": net}, net, net, 2, "t", "{:.0f}".format))
+    assert "-900" in chart
+    y = [float(value) for value in re.findall(r'cy="([\d.]+)"', chart)]
+    # three points on the chart, the fourth an arrow at its foot; gains take a third of the height and more
+    assert len(y) == 3
+    assert y[0] - y[2] > 100
+
+
+def test_waterfall_ends_where_its_steps_add_up():
+    chart = str(
+        waterfall_chart([("gain", 50.0), ("cost", -80.0), ("paid", 40.0)], "Net", "t", "{:.0f}".format)
+    )
+    bars = re.findall(r'<rect class="(\w+)" x="([\d.]+)" y="\d+" width="([\d.]+)"', chart)
+    assert [css for css, _, _ in bars] == ["up", "down", "up", "total"]
+    spans = [(float(x), float(x) + float(w)) for _, x, w in bars]
+    assert spans[0][1] == pytest.approx(spans[1][1], abs=0.2)
+    assert spans[1][0] == pytest.approx(spans[2][0], abs=0.2)
+    assert spans[3] == pytest.approx((spans[0][0], spans[2][1]), abs=0.2)
+    assert ">10</text>" in chart
+
+
+def test_calendar_counts_and_darkens():
+    rows = [("Tea", [(2, 0.1), (0, float("nan")), (1, 0.3)])]
+    chart = str(calendar_chart(rows, ["6 Jan", "13 Jan", "20 Jan"], "t"))
+    assert chart.count('class="track"') == 1
+    tints = [float(value) for value in re.findall(r'fill-opacity="([\d.]+)"', chart)]
+    assert tints[0] < tints[1]
+    assert "Tea, 20 Jan: 1, up to 30% off" in chart
+
+
+def test_decay_marks_the_reach(plan):
+    section = decay_section(plan)
+    trade = plan.catchments.table.sort_values("km")
+    share = trade["demand"].cumsum() / trade["demand"].sum()
+    half = float(trade["km"][share >= 0.5].iloc[0])
+    assert f"within {half:.1f} km" in section["words"]
+    assert section["chart"].count('class="dot"') == 3
+    assert decay_chart([0, 1], [0, 1], {0.5: 0.5}, "t").count("<text") > 5
+
+
+def test_promotions_add_up_to_their_net(plan):
+    section = promotion_section(plan)
+    amounts = [row[1].value for row in section["table"].rows]
+    assert sum(amounts[:-1]) == pytest.approx(amounts[-1])
+    assert amounts[-1] == pytest.approx(plan.promotions.table["net"].sum())
 
 
 def test_shares_fill_the_bar():

@@ -14,11 +14,14 @@ from markupsafe import Markup, escape
 
 __all__ = [
     "IndexBar",
+    "calendar_chart",
+    "decay_chart",
     "frontier_chart",
     "index_bars",
     "interval_chart",
     "nice_ticks",
     "share_bar",
+    "waterfall_chart",
 ]
 
 
@@ -48,7 +51,14 @@ def nice_ticks(low: float, high: float, wanted: int = 5) -> list[float]:
     return [float(round(k * step, 12)) for k in np.arange(first, last + 1)]
 
 
-def index_bars(bars: Sequence[IndexBar], title: str, *, width: int = 340, top: float | None = None) -> Markup:
+def index_bars(
+    bars: Sequence[IndexBar],
+    title: str,
+    *,
+    width: int = 340,
+    top: float | None = None,
+    missing: str = "no data",
+) -> Markup:
     """Draw bars left and right of 100, label above each bar; longer than ``top`` ends in an arrow.
 
     The length is proportional to index minus 100. An interval, where known, is a thin line.
@@ -65,7 +75,7 @@ def index_bars(bars: Sequence[IndexBar], title: str, *, width: int = 340, top: f
         y = k * row
         parts.append(_text(0, y + 13, bar.label, "chart-label"))
         if not np.isfinite(bar.index):
-            parts.append(_text(width, y + 13, "no data", "chart-value", "end"))
+            parts.append(_text(width, y + 13, missing, "chart-tick", "end"))
             continue
         parts.append(_text(width, y + 13, f"{bar.index:.0f}", "chart-value", "end"))
         end = float(np.clip(zero + (bar.index - 100) * scale, 0, width))
@@ -149,7 +159,11 @@ def frontier_chart(
     """
     left, right, above, below = 64, 14, 18, 46
     known = [v for values in (*series.values(), low, high) for v in values if np.isfinite(v)]
-    ticks = nice_ticks(min([*known, 0.0]), max([*known, 1.0]), 5)
+    top = max([*known, 1.0])
+    # a plan that loses many times what others gain would flatten everything else: cut, and say so at the foot
+    floor = max(min([*known, 0.0]), -0.6 * top)
+    ticks = nice_ticks(floor, top, 5)
+    low, high = ([max(v, ticks[0]) for v in edge] for edge in (low, high))
     x = _scale(0, max(len(labels) - 1, 1), left + 12, width - right - 18)
     y = _scale(ticks[0], ticks[-1], height - below, above)
     parts = [f'<path class="grid" d="M{left},{y(t):.1f}H{width - right}"/>' for t in ticks]
@@ -163,13 +177,17 @@ def frontier_chart(
         ]
         parts.append(f'<path class="band" d="M{"L".join(edge)}Z"/>')
     for number, (name, values) in enumerate(series.items()):
-        points = [f"{x(k):.1f},{y(v):.1f}" for k, v in enumerate(values) if np.isfinite(v)]
+        points = [f"{x(k):.1f},{y(max(v, ticks[0])):.1f}" for k, v in enumerate(values) if np.isfinite(v)]
         parts.append(
             f'<path class="line line-{number}" d="M{"L".join(points)}"><title>{escape(name)}</title></path>'
         )
     net = list(series.values())[-1]
     for k, value in enumerate(net):
-        if np.isfinite(value):
+        if np.isfinite(value) and value < ticks[0]:
+            foot = y(ticks[0])
+            parts.append(f'<path class="point" d="M{x(k) - 5:.1f},{foot - 7:.1f}h10l-5,7z"/>')
+            parts.append(_text(x(k) - 9, foot - 4, write(value), "chart-tick", "end"))
+        elif np.isfinite(value):
             css, radius = ("dot", 6) if k == chosen else ("point", 3)
             parts.append(f'<circle class="{css}" cx="{x(k):.1f}" cy="{y(value):.1f}" r="{radius}"/>')
     every = _label_step(labels, width - left - right)
@@ -184,6 +202,100 @@ def frontier_chart(
                     at, height - below + 20, label, "chart-tick" + (" chosen" if k == chosen else ""), anchor
                 )
             )
+    return _svg(width, height, title, parts)
+
+
+def waterfall_chart(
+    steps: Sequence[tuple[str, float]],
+    total: str,
+    title: str,
+    write: Callable[[float], str],
+    *,
+    width: int = 520,
+) -> Markup:
+    """Draw how amounts add up to their total, one row each, label above its bar.
+
+    Examples
+    --------
+    >>> str(waterfall_chart([("gain", 5.0), ("cost", -2.0)], "net", "t", str)).count("<rect")
+    3
+    """
+    amounts = [amount for _, amount in steps]
+    edges = np.concatenate([[0.0], np.cumsum(amounts)])
+    place = _scale(min(0.0, float(edges.min())), max(0.0, float(edges.max())), 0, width)
+    rows = [
+        (label, float(start), float(end), "up" if end >= start else "down")
+        for (label, _), start, end in zip(steps, edges, edges[1:])
+    ]
+    rows.append((total, 0.0, float(edges[-1]), "total"))
+    parts = []
+    for k, (label, start, end, css) in enumerate(rows):
+        y = 38 * k
+        amount = end - start
+        parts.append(_text(0, y + 13, label, "chart-value" if css == "total" else "chart-label"))
+        parts.append(_text(width, y + 13, write(amount), "chart-value", "end"))
+        left, right = sorted((place(start), place(end)))
+        parts.append(
+            f'<rect class="{css}" x="{left:.1f}" y="{y + 19}" width="{max(right - left, 1):.1f}" height="12"/>'
+        )
+    parts += [f'<path class="axis" d="M{place(0):.1f},{38 * k + 17}v16"/>' for k in range(len(rows))]
+    return _svg(width, 38 * len(rows) + 2, title, parts)
+
+
+def calendar_chart(
+    rows: Sequence[tuple[str, Sequence[tuple[int, float]]]],
+    columns: Sequence[str],
+    title: str,
+    *,
+    width: int = 520,
+) -> Markup:
+    """Draw how many promotions start when: a strip per category, darker for deeper price cuts.
+
+    Each row is (label, [(number, deepest price cut), …]), one pair per column; nothing is drawn for 0.
+    """
+    box = width / max(len(columns), 1)
+    deepest = max((depth for _, cells in rows for n, depth in cells if n), default=1.0) or 1.0
+    every = max(1, int(np.ceil(52 / box)))
+    parts = [
+        _text(box * (k + 0.5), 12, label, "chart-tick", "middle")
+        for k, label in enumerate(columns)
+        if k % every == 0
+    ]
+    for r, (label, cells) in enumerate(rows):
+        y = 22 + 44 * r
+        parts.append(_text(0, y + 13, label, "chart-label"))
+        for k, (number, depth) in enumerate(cells):
+            place = f'x="{box * k + 1:.1f}" y="{y + 18}" width="{box - 2:.1f}" height="20" rx="2"'
+            if not number:
+                parts.append(f'<rect class="track" {place}/>')
+                continue
+            tint = 0.2 + 0.5 * depth / deepest
+            note = f"{label}, {columns[k]}: {number}, up to {depth:.0%} off"
+            parts.append(
+                f'<rect class="up" fill-opacity="{tint:.2f}" {place}><title>{escape(note)}</title></rect>'
+                + _text(box * (k + 0.5), y + 32, str(number), "chart-value", "middle")
+            )
+    return _svg(width, 22 + 44 * len(rows), title, parts)
+
+
+def decay_chart(
+    km: Sequence[float], share: Sequence[float], reach: dict[float, float], title: str, *, width: int = 520
+) -> Markup:
+    """Draw the share of trade from within a distance; ``reach`` marks shares with their distance."""
+    height, left, below = 240, 44, 40
+    ticks = nice_ticks(0.0, max(km), 6)
+    x = _scale(0.0, ticks[-1], left, width - 14)
+    y = _scale(0.0, 1.0, height - below, 12)
+    parts = [f'<path class="grid" d="M{left},{y(t):.1f}H{width - 14}"/>' for t in (0.25, 0.5, 0.75, 1.0)]
+    parts += [_text(left - 6, y(t) + 4, f"{t:.0%}", "chart-tick", "end") for t in (0.0, 0.25, 0.5, 0.75, 1.0)]
+    parts += [_text(x(t), height - below + 18, f"{t:g}", "chart-tick", "middle") for t in ticks]
+    parts.append(_text((left + width) / 2, height - 4, "km from the store", "chart-tick", "middle"))
+    parts.append(f'<path class="axis" d="M{left},{y(0):.1f}H{width - 14}"/>')
+    points = "L".join(f"{x(a):.1f},{y(b):.1f}" for a, b in zip(km, share))
+    parts.append(f'<path class="line line-2" d="M{points}"/>')
+    for part, far in reach.items():
+        parts.append(f'<circle class="dot" cx="{x(far):.1f}" cy="{y(part):.1f}" r="5"/>')
+        parts.append(_text(x(far) + 9, y(part) + 13, f"{part:.0%}: {far:.1f} km", "chart-label"))
     return _svg(width, height, title, parts)
 
 

@@ -25,6 +25,7 @@ from geomarket.hexmap import (
     project,
     shades,
 )
+from geomarket.report.numbers import percent
 
 __all__ = ["NeighbourhoodKey", "build_map", "neighbourhood_key", "trade_by_type"]
 
@@ -100,7 +101,7 @@ def build_map(plan: Any, key: NeighbourhoodKey) -> dict[str, Any]:
         "views": views,
         "tooltip": _tooltip(views, key),
         "noClass": _NO_TYPE,
-        "types": [{"label": key.label(code), "colour": key.colour(code)} for code in key.codes],
+        "types": _types(plan, key),
         "stores": stores,
         "ownName": "Own",
         "chains": chains,
@@ -246,6 +247,23 @@ def _world(lon: Any, lat: Any, meridian: float) -> tuple[npt.NDArray[np.float64]
     return (x / WORLD).round(8), (y / WORLD).round(8)
 
 
+def _types(plan: Any, key: NeighbourhoodKey) -> list[dict[str, str]]:
+    described = plan.neighbourhoods.types.set_index("code")
+    result = []
+    for code in key.codes:
+        row = described.loc[code] if code in described.index else pd.Series(dtype=object)
+        result.append(
+            {
+                "label": key.label(code),
+                "colour": key.colour(code),
+                "portrait": str(row.get("portrait", "") or ""),
+                "share": percent(row.get("population_share")),
+                "href": f"#type-{code}",
+            }
+        )
+    return result
+
+
 def _stores(plan: Any, key: NeighbourhoodKey, meridian: float) -> list[dict[str, Any]]:
     clusters = plan.store_clusters.table.set_index("store_id")
     known = plan.stores.set_index("store_id") if plan.stores is not None else pd.DataFrame()
@@ -282,8 +300,8 @@ def _facts(
         facts.append(["Format", str(store["format"])])
     if pd.notna(store.get("size_m2")):
         facts.append(["Sales area", f"{store['size_m2']:,.0f} m²"])
-    if "revenue" in known and pd.notna(known["revenue"].get(str(store["store_id"]))):
-        facts.append(["Revenue a year", f"{currency}{known['revenue'][str(store['store_id'])]:,.0f}"])
+    if "revenue_year" in known and pd.notna(known["revenue_year"].get(str(store["store_id"]))):
+        facts.append(["Revenue a year", f"{currency}{known['revenue_year'][str(store['store_id'])]:,.0f}"])
     for action, label in (("list", "To list"), ("delist", "To delist")):
         if action in changes:
             facts.append([label, f"{changes[action]:,} products"])

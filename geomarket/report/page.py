@@ -14,7 +14,9 @@ from markupsafe import Markup
 
 from geomarket.hexmap import as_script_json, asset_text, bundle
 from geomarket.report import sections
+from geomarket.report.clusters import cluster_sections
 from geomarket.report.map import build_map, neighbourhood_key
+from geomarket.report.people import customer_section, neighbourhood_cards
 
 __all__ = ["render_report", "write_report"]
 
@@ -71,8 +73,11 @@ def render_report(plan: Any) -> str:
             map_data=Markup(as_script_json(build_map(plan, key))),
             verdict=sections.verdict_section(plan),
             tiles=sections.kpi_tiles(plan),
-            neighbourhoods=sections.neighbourhood_cards(plan, key),
-            clusters=sections.cluster_sections(plan, key),
+            neighbourhoods=neighbourhood_cards(plan, key),
+            customers=customer_section(plan),
+            clusters=cluster_sections(plan, key),
+            promotions=sections.promotion_section(plan),
+            decay=sections.decay_section(plan),
             frontier=sections.frontier_section(plan),
             monday=sections.monday_section(plan),
             quality=sections.quality_section(plan),

@@ -8,40 +8,47 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from geomarket.report.charts import IndexBar, frontier_chart, index_bars, interval_chart, share_bar
-from geomarket.report.map import NeighbourhoodKey, trade_by_type
+from geomarket.report.charts import decay_chart, frontier_chart, interval_chart, waterfall_chart
 from geomarket.report.numbers import count, money, money_short, money_tick, percent, plural, signed
 from geomarket.report.tables import Cell, Column, Table, frame_table
 
 __all__ = [
-    "cluster_sections",
+    "decay_section",
     "frontier_section",
     "kpi_tiles",
     "monday_section",
-    "neighbourhood_cards",
+    "promotion_section",
     "quality_section",
     "trust_section",
     "verdict_section",
 ]
 
-_TOP_BARS = 6
-_TOP_PROMOTIONS = 12
-_WORKBOOK = "in the workbook"
+_TOP_LISTINGS = 10
+_WATERFALL = (
+    ("incremental_margin", "Margin of extra units", 1),
+    ("subsidised", "Given away on units that would have sold anyway", -1),
+    ("cannibalised", "Lost on other products", -1),
+    ("halo", "Gained on other products", 1),
+    ("dip", "Lost later, to shoppers who stocked up", -1),
+    ("funding", "Paid by suppliers", 1),
+    ("contact_cost", "Cost of telling shoppers", -1),
+)
 
 
 def verdict_section(plan: Any) -> dict[str, Any]:
     """Return the verdict's sentence, its money and its doubt."""
     verdict, currency = plan.frontier.verdict, plan.market.currency
     row = chosen_row(plan)
-    result: dict[str, Any] = {"sentence": str(verdict.sentence), "kind": str(verdict.kind)}
+    clause, rest = _first_clause(str(verdict.sentence))
+    result: dict[str, Any] = {"headline": clause, "rest": rest, "kind": str(verdict.kind)}
     if (
         row is not None
         and np.isfinite([row["net"], row["net_low"], row["net_high"]]).all()
         and row["n_clusters"] > 1
     ):
         words = [money_short(row[name], currency) for name in ("net", "net_low", "net_high")]
-        result["doubt"] = (
-            f"{signed(words[0])} a year after its costs; the interval runs from {words[1]} to {words[2]}."
+        result["headline"] = (
+            f"{clause}: worth {words[0]} a year after costs, between {words[1]} and {words[2]}"
         )
         result["chart"] = interval_chart(
             row["net"],
@@ -51,6 +58,14 @@ def verdict_section(plan: Any) -> dict[str, Any]:
             lambda value: money_tick(value, currency),
         )
     return result
+
+
+def _first_clause(sentence: str) -> tuple[str, str]:
+    """Split "Plan 3 store clusters: on periods …" into the advice and what speaks for it."""
+    clause, colon, rest = sentence.partition(": ")
+    if not colon or len(clause) > 80:
+        return sentence, ""
+    return clause, rest[:1].upper() + rest[1:]
 
 
 def chosen_row(plan: Any) -> pd.Series | None:
@@ -130,258 +145,6 @@ def _chosen_holdout(plan: Any) -> pd.Series | None:
     return whole.iloc[0] if len(whole) else None
 
 
-def neighbourhood_cards(plan: Any, key: NeighbourhoodKey) -> list[dict[str, Any]]:
-    """Return one card per supergroup: portrait, size, strongest indices, penetration, groups."""
-    types = plan.neighbourhoods.types.set_index("code")
-    index = plan.neighbourhoods.index
-    protected = {variable.name for variable in plan.hexes.variables if variable.protected}
-    penetration = None if plan.customers is None else plan.customers.table.set_index("neighbourhood")
-    cards = []
-    for position, code in enumerate(key.codes):
-        mine = index[(index["code"] == code) & ~index["variable"].isin(protected)]
-        described = types.loc[code] if code in types.index else pd.Series(dtype=object)
-        card = {
-            "code": code,
-            "position": position,
-            "name": key.names[position],
-            "swatch": swatch(key.colours[position]),
-            "portrait": str(described.get("portrait", "") or ""),
-            "share": percent(described.get("population_share")),
-            "people": count(described.get("population")),
-            "cells": count(described.get("cells")),
-            "chart": index_bars(
-                _strongest(mine),
-                f"{key.label(code)}: index of its strongest traits, 100 is the average resident",
-                top=260.0,
-            ),
-            "figures": frame_table(
-                mine.sort_values("index", ascending=False),
-                f"{key.label(code)}, all traits",
-                {
-                    "label": ("Trait", "text", None),
-                    "mean": ("Here", "number", _figure),
-                    "overall": ("Average", "number", _figure),
-                    "index": ("Index", "number", count),
-                },
-            ),
-            "groups": _groups(plan, key, code),
-        }
-        if penetration is not None and code in penetration.index:
-            card["penetration"] = _penetration_words(penetration.loc[code])
-        cards.append(card)
-    return cards
-
-
-def _figure(value: float) -> str:
-    """Write a mean of which only the size tells whether it is a share."""
-    return percent(value, 1) if abs(value) <= 1 else count(value, 0 if abs(value) >= 100 else 1)
-
-
-def _strongest(index: pd.DataFrame) -> list[IndexBar]:
-    """Return the traits farthest from average, highest index first."""
-    known = index[np.isfinite(index["index"].astype(float))]
-    far = (np.log(known["index"].clip(lower=1)) - np.log(100)).abs()
-    top = known.assign(far=far).sort_values(["far", "variable"], ascending=[False, True]).head(_TOP_BARS)
-    top = top.sort_values(["index", "variable"], ascending=[False, True])
-    return [
-        IndexBar(
-            row["label"], float(row["index"]), float(row.get("low", np.nan)), float(row.get("high", np.nan))
-        )
-        for row in top.to_dict("records")
-    ]
-
-
-def _groups(plan: Any, key: NeighbourhoodKey, code: str) -> list[dict[str, str]]:
-    types = plan.neighbourhoods.types
-    children = types[types["parent"] == code].sort_values("code")
-    return [
-        {
-            "code": str(row["code"]),
-            "name": str(row["name"]),
-            "share": percent(row["population_share"], 1),
-            "swatch": swatch(key.colour(str(row["code"]))),
-            "portrait": str(row["portrait"]),
-        }
-        for row in children.to_dict("records")
-    ]
-
-
-def _penetration_words(row: pd.Series) -> str:
-    if not np.isfinite(row["index"]):
-        return "Too few customers to say how many of its residents are customers."
-    return (
-        f"{percent(row['penetration'], 1)} of residents are customers: index {row['index']:.0f} "
-        f"({row['index_low']:.0f} to {row['index_high']:.0f})."
-    )
-
-
-def swatch(colour: str) -> Markup:
-    """Return a small square of a colour (a style attribute would need a laxer security policy)."""
-    square = Markup('<rect width="12" height="12" rx="2" fill="{}"/>').format(colour)
-    return Markup('<svg class="swatch" viewBox="0 0 12 12" aria-hidden="true">{}</svg>').format(square)
-
-
-def cluster_sections(plan: Any, key: NeighbourhoodKey) -> list[dict[str, Any]]:
-    """Return one section per store cluster: stores, profile, what to list and delist, promotions."""
-    table = plan.store_clusters.table
-    names = plan.market.stores.set_index("store_id")["name"].astype("str")
-    trade = trade_by_type(plan)
-    sections = []
-    for cluster, members in sorted(
-        table.groupby("store_cluster"), key=lambda item: natural_key(str(item[0]))
-    ):
-        medoid = members.loc[members["medoid"].astype(bool), "store_id"]
-        lines = plan.ranges.table[plan.ranges.table["store_cluster"] == cluster]
-        status = lines["status"].value_counts()
-        sections.append(
-            {
-                "code": str(cluster),
-                "name": str(members["name"].iloc[0]),
-                "stores": plural(len(members), "store"),
-                "typical": str(names.get(medoid.iloc[0], medoid.iloc[0])) if len(medoid) else "",
-                "flagged": "; ".join(
-                    sorted({str(r) for r in members.loc[members["flagged"].astype(bool), "reason"] if r})
-                ),
-                "is_flagged": bool(members["flagged"].any()),
-                "counts": {action: int(status.get(action, 0)) for action in ("list", "delist", "keep")},
-                "profile": _cluster_profile(plan, str(cluster)),
-                "shares": _cluster_shares(trade, key, members["store_id"]),
-                "to_list": _range_lines(plan, lines[lines["status"] == "list"], f"To list in {cluster}"),
-                "to_delist": _range_lines(
-                    plan, lines[lines["status"] == "delist"], f"To delist in {cluster}"
-                ),
-                "promotions": _cluster_promotions(plan, str(cluster)),
-                "members": _members(plan, trade, key, members, names),
-            }
-        )
-    return sections
-
-
-def natural_key(code: str) -> tuple[int, str]:
-    """Sort C2 before C10."""
-    digits = "".join(sign for sign in code if sign.isdigit())
-    return (int(digits) if digits else 0, code)
-
-
-def _cluster_profile(plan: Any, cluster: str) -> Markup | None:
-    profile = plan.store_clusters.profile
-    mine = profile[(profile["store_cluster"] == cluster) & (profile["value"].abs() > 0)]
-    if mine.empty:
-        return None
-    mine = mine.rename(columns={"feature": "variable"})
-    if "block" in mine:
-        # a trait of a handful of shoppers isn't what the cluster is known for
-        shares = mine["block"].isin(["catchment", "mix"])
-        mine = mine[~shares | (mine[["value", "chain"]].max(axis=1) >= 0.02)]
-    title = f"{cluster}: index of its strongest traits, 100 is the chain's average"
-    return index_bars(_strongest(mine), title, top=260.0)
-
-
-def _cluster_shares(trade: pd.DataFrame, key: NeighbourhoodKey, stores: pd.Series) -> dict[str, Any] | None:
-    """Where the cluster's trade comes from, by neighbourhood type."""
-    demand = trade[trade["store_id"].isin(set(stores))].groupby("supergroup")["demand"].sum()
-    total = demand.sum()
-    if not total > 0:
-        return None
-    shares = [(code, float(demand.get(code, 0.0) / total)) for code in key.codes]
-    return {
-        "chart": share_bar(
-            [(key.label(code), share, key.colour(code)) for code, share in shares],
-            "Trade by neighbourhood type",
-            width=340,
-            height=16,
-        ),
-        "legend": [
-            {"swatch": swatch(key.colour(code)), "label": key.label(code), "share": percent(share)}
-            for code, share in shares
-            if share >= 0.005
-        ],
-    }
-
-
-def _range_lines(plan: Any, lines: pd.DataFrame, caption: str) -> Table:
-    """Products with category and reason beneath, largest margin first."""
-    currency = plan.market.currency
-    period = getattr(plan.ranges, "period", plan.market.period)
-    ordered = lines.sort_values(["margin", "sku"], ascending=[False, True])
-    shown = ordered.head(max(1, _max_changes(plan) // 4))
-    rows = [
-        [
-            Cell(str(line["name"]), note=f"{line['category']}: {line['reason']}"),
-            Cell(count(line["units"], 0 if line["units"] >= 10 else 1), float(line["units"])),
-            Cell(money(line["margin"], currency), float(line["margin"])),
-        ]
-        for line in shown.to_dict("records")
-    ]
-    heads = [
-        Column("Product and reason", "main"),
-        Column(f"Units a {period}", "number"),
-        Column(f"Margin a {period}", "number"),
-    ]
-    left_out = len(ordered) - len(shown)
-    return Table(caption, heads, rows, f"{left_out:,} more {_WORKBOOK}" if left_out else "")
-
-
-def _max_changes(plan: Any) -> int:
-    return int(plan.settings.report.max_changes)
-
-
-def _cluster_promotions(plan: Any, cluster: str) -> Table | None:
-    if plan.promotions is None:
-        return None
-    table = plan.promotions.table
-    mine = table[table["store_cluster"] == cluster].sort_values(["period", "sku"])
-    if mine.empty:
-        return None
-    currency = plan.market.currency
-    return frame_table(
-        mine,
-        f"Promotions in {cluster}",
-        {
-            "period": ("From", "text", lambda day: f"{pd.Timestamp(day):%d %b %Y}"),
-            "name": ("Product", "text", None),
-            "depth": ("Price cut", "number", percent),
-            "mechanic": ("Mechanic", "text", None),
-            "channel": ("Channel", "text", None),
-            "uplift_units": ("Extra units", "number", count),
-            "net": ("Net", "number", lambda v: money(v, currency)),
-            "reason": ("Why", "wide", None),
-        },
-        limit=_TOP_PROMOTIONS,
-        more=_WORKBOOK,
-    )
-
-
-def _members(
-    plan: Any, trade: pd.DataFrame, key: NeighbourhoodKey, members: pd.DataFrame, names: pd.Series
-) -> Table:
-    changes = plan.ranges.changes.groupby(["store_id", "action"]).size().unstack(fill_value=0)
-    shares = trade.pivot(index="store_id", columns="supergroup", values="share").fillna(0.0)
-    shares_of: dict[str, dict[str, float]] = shares.to_dict("index")
-    heads = [Column("Store")]
-    if len(shares):
-        heads.append(Column("Trade by neighbourhood type", "chart"))
-    heads += [Column("To list", "number"), Column("To delist", "number"), Column("Map", "chart")]
-    rows = []
-    for store in members.sort_values("store_id").to_dict("records"):
-        store_id = str(store["store_id"])
-        name = str(names.get(store_id, store_id))
-        row = [Cell(f"{name} (typical)" if store["medoid"] else name)]
-        if len(shares):
-            mine = shares_of.get(store_id, {})
-            drawn = [(key.label(code), mine.get(code, 0.0), key.colour(code)) for code in key.codes]
-            row.append(Cell("", markup=share_bar(drawn, f"Trade of {name} by type")))
-        for action in ("list", "delist"):
-            number = int(changes[action].get(store_id, 0)) if action in changes else 0
-            row.append(Cell(f"{number:,}", float(number)))
-        button = Markup('<button type="button" class="link" data-show-store="{}">show</button>').format(
-            store_id
-        )
-        row.append(Cell("", markup=button))
-        rows.append(row)
-    return Table("Stores of the cluster", heads, rows)
-
-
 def frontier_section(plan: Any) -> dict[str, Any]:
     """Return gain against number of store clusters, as charts and as a table."""
     table, currency = plan.frontier.table.reset_index(drop=True), plan.market.currency
@@ -447,6 +210,21 @@ def monday_section(plan: Any) -> dict[str, Any]:
     counted["store_cluster"] = counted["store_id"].map(clusters)
     counted["total"] = counted["list"] + counted["delist"]
     counted = counted.sort_values(["total", "store_id"], ascending=[False, True])
+    by_store = [
+        [
+            Cell(str(row["store"]), note=str(row["store_id"])),
+            Cell(str(row["store_cluster"])),
+            *(Cell(f"{row[action]:,}", float(row[action])) for action in ("list", "delist", "keep")),
+        ]
+        for row in counted.to_dict("records")
+    ]
+    store_heads = [
+        Column("Store", "main"),
+        Column("Cluster"),
+        Column("To list", "number"),
+        Column("To delist", "number"),
+        Column("Stay", "number"),
+    ]
     lines = plan.ranges.table
     top = lines[lines["status"] == "list"].sort_values(
         ["margin", "store_cluster", "sku"], ascending=[False, True, True]
@@ -454,19 +232,8 @@ def monday_section(plan: Any) -> dict[str, Any]:
     return {
         "count": plural(len(made), "change"),
         "stores": plural(made["store_id"].nunique(), "store"),
-        "by_store": frame_table(
-            counted,
-            "Changes by store",
-            {
-                "store": ("Store", "text", None),
-                "store_id": ("Id", "text", None),
-                "store_cluster": ("Cluster", "text", None),
-                "list": ("To list", "number", count),
-                "delist": ("To delist", "number", count),
-                "keep": ("Stay", "number", count),
-            },
-        ),
-        "top": _top_listings(plan, top.head(min(12, _max_changes(plan)))),
+        "by_store": Table("Changes by store", store_heads, by_store),
+        "top": _top_listings(plan, top.head(min(_TOP_LISTINGS, int(plan.settings.report.max_changes)))),
     }
 
 
@@ -540,51 +307,123 @@ def quality_section(plan: Any) -> dict[str, Any]:
 
 def trust_section(plan: Any) -> dict[str, Any]:
     """Return how well forecasts and catchments did on data they had not seen, beside simple rules."""
-    holdout = plan.demand.holdout
-    chosen = "chosen"
+    forecasts = _forecast_table(plan)
     result: dict[str, Any] = {
+        "validated": bool(getattr(plan.demand, "validated", False)),
+        "warnings": [str(warning) for warning in plan.warnings],
+        "forecasts": forecasts,
         "catchments": None,
         "terms": None,
-        "validated": bool(getattr(plan.demand, "validated", False)),
-        "holdout": frame_table(
-            holdout.assign(used=np.where(holdout["family"] == chosen, "used", ""))
-            if len(holdout)
-            else holdout,
-            "Forecasts on held-out pairs",
-            {
-                "family": ("Forecast", "text", None),
-                "category": ("Category", "text", None),
-                "pairs": ("Pairs", "number", count),
-                "wmape": ("Error (WMAPE)", "number", lambda v: percent(v, 1)),
-                "poisson_deviance": ("Poisson deviance", "number", lambda v: count(v, 2)),
-                "spearman_within_sku": ("Rank correlation", "number", lambda v: count(v, 2)),
-                "bias": ("Bias", "number", lambda v: percent(v, 1)),
-                "used": ("", "text", None),
-            },
-            limit=_max_changes(plan),
-            more="rows",
-        ),
     }
     if plan.catchments is not None:
-        result["catchments"] = _plain_table(
-            plan.catchments.comparison, "Catchment models against simple rules"
+        comparison = plan.catchments.comparison
+        if "sample" in comparison:
+            comparison = comparison[comparison["sample"] == "out"]
+        result["catchments"] = frame_table(
+            comparison,
+            "Catchment models on trade they had not seen, against simple rules",
+            {
+                "label": ("Model", "text", None),
+                "test": ("Tested on", "text", None),
+                "wmape": ("Error (WMAPE)", "number", lambda v: percent(v, 0)),
+                "spearman": ("Rank correlation", "number", lambda v: count(v, 2)),
+                "pseudo_r2": ("Pseudo R²", "number", lambda v: count(v, 2)),
+                "r2_log": ("R² of logs", "number", lambda v: count(v, 2)),
+            },
         )
-        result["terms"] = _plain_table(plan.catchments.params, "What draws shoppers (catchment model)")
+        result["terms"] = frame_table(
+            plan.catchments.params,
+            "What draws shoppers: exponents of the catchment model",
+            {
+                "term": ("Term", "text", lambda text: str(text).replace("_", " ").replace("=", ": ")),
+                "estimate": ("Estimate", "number", lambda v: count(v, 2)),
+                "low": ("Low", "number", lambda v: count(v, 2)),
+                "high": ("High", "number", lambda v: count(v, 2)),
+            },
+        )
     return result
 
 
-def _plain_table(frame: pd.DataFrame, caption: str) -> Table:
-    """Return any small frame as it is, numbers to four figures."""
-    columns = {
-        str(name): (
-            str(name).replace("_", " ").capitalize(),
-            "number"
-            if pd.api.types.is_numeric_dtype(frame[name]) and not pd.api.types.is_bool_dtype(frame[name])
-            else "text",
-            (lambda v: "–" if pd.isna(v) else f"{v:,.4g}".replace("-", "−"))
-            if pd.api.types.is_numeric_dtype(frame[name]) and not pd.api.types.is_bool_dtype(frame[name])
-            else None,
+def _forecast_table(plan: Any) -> Table | None:
+    """Return one line per category: the forecast used beside the baseline, on held-out pairs."""
+    table = plan.demand.holdout
+    if table.empty:
+        return None
+    baseline = table[table["family"] == "baseline"].drop_duplicates("category").set_index("category")
+    used = table[table["chosen"].astype(bool)].drop_duplicates("category", keep="last").set_index("category")
+    rows = []
+    for category in dict.fromkeys(table["category"]):
+        if category not in used.index:
+            continue
+        mine = used.loc[category]
+        base = baseline["wmape"].get(category, float("nan"))
+        name = "All categories" if category == "all" else str(category)
+        family = "chosen by category" if mine["family"] == "chosen" else str(mine["family"])
+        rows.append(
+            [
+                Cell(name),
+                Cell(family),
+                Cell(count(mine["pairs"]), float(mine["pairs"])),
+                Cell(percent(base, 1), float(base)),
+                Cell(percent(mine["wmape"], 1), float(mine["wmape"])),
+                Cell(count(mine["spearman_within_sku"], 2), float(mine["spearman_within_sku"])),
+                Cell(percent(mine["bias"], 1), float(mine["bias"])),
+            ]
         )
-        for name in frame.columns
+    heads = [Column("Category"), Column("Forecast used")]
+    heads += [
+        Column(label, "number")
+        for label in ("Pairs", "Error, baseline", "Error, used", "Rank correlation over stores", "Bias")
+    ]
+    return Table("Forecasts of listed pairs that were held out (error: WMAPE)", heads, rows)
+
+
+def promotion_section(plan: Any) -> dict[str, Any] | None:
+    """Return where the money of the planned promotions comes from and goes, as chart and table."""
+    if plan.promotions is None or plan.promotions.table.empty:
+        return None
+    table, currency = plan.promotions.table, plan.market.currency
+    steps = [(label, sign * float(table[name].sum())) for name, label, sign in _WATERFALL if name in table]
+    steps = [(label, amount) for label, amount in steps if amount]
+    net = float(table["net"].sum())
+    title = f"From the margin of extra units to {money_short(net, currency)} net"
+    lines = [*steps, ("Net", net)]
+    low = float(table["net_low"].sum()) if "net_low" in table else float("nan")
+    return {
+        "count": plural(len(table), "promotion"),
+        "low": money_short(low, currency) if np.isfinite(low) else "",
+        "net": money_short(net, currency),
+        "chart": waterfall_chart(steps, "Net", title, lambda value: money_short(value, currency)),
+        "table": Table(
+            "The same in figures",
+            [Column("Part"), Column("Amount", "number")],
+            [[Cell(label), Cell(money(amount, currency), amount)] for label, amount in lines],
+        ),
     }
-    return frame_table(frame, caption, columns, limit=60, more="rows")
+
+
+def decay_section(plan: Any) -> dict[str, Any] | None:
+    """Return how far away own stores' trade comes from, by the catchment model."""
+    if plan.catchments is None or "km" not in plan.catchments.table:
+        return None
+    table = plan.catchments.table
+    own = table[table["own"].astype(bool) & table["demand"].gt(0) & table["km"].notna()]
+    if own.empty:
+        return None
+    ordered = own.sort_values("km")
+    km, trade = ordered["km"].to_numpy(dtype=float), ordered["demand"].cumsum().to_numpy(dtype=float)
+    share = trade / trade[-1]
+    reach = {part: float(km[min(int(np.searchsorted(share, part)), len(km) - 1)]) for part in (0.5, 0.7, 0.9)}
+    end = float(km[min(int(np.searchsorted(share, 0.97)), len(km) - 1)])
+    grid = np.linspace(0, end, 60)
+    curve = np.concatenate([[0.0], share])[np.searchsorted(km, grid, side="right")]
+    words = f"Half of the trade comes from within {reach[0.5]:.1f} km, 90% from within {reach[0.9]:.1f} km"
+    return {
+        "words": words,
+        "chart": decay_chart(grid.tolist(), curve.tolist(), reach, words),
+        "table": Table(
+            "How far away own stores' trade comes from",
+            [Column("Share of trade", "number"), Column("Within, km", "number")],
+            [[Cell(percent(part), part), Cell(f"{far:.1f}", far)] for part, far in reach.items()],
+        ),
+    }

@@ -76,8 +76,9 @@ def _store_clusters(plan: Any) -> Sheet:
     details = [c for c in ("store_id", "name", "format", "size_m2") if c in stores]
     frame = frame.merge(stores[details], on="store_id", how="left")
     known = plan.stores
-    if known is not None and "revenue" in known:
-        frame = frame.merge(known[["store_id", "revenue"]], on="store_id", how="left")
+    wanted = [c for c in ("revenue_year", "catchment_demand") if known is not None and c in known]
+    if wanted:
+        frame = frame.merge(known[["store_id", *wanted]], on="store_id", how="left")
     counts = plan.ranges.changes.groupby(["store_id", "action"]).size().unstack(fill_value=0)
     for action in ("list", "delist", "keep"):
         column = counts[action] if action in counts else pd.Series(dtype=float)
@@ -94,7 +95,13 @@ def _store_clusters(plan: Any) -> Sheet:
         Field("reason", "Remark", "wide", "Why a store is alone or was moved."),
         Field("format", "Format", "text", "Format, as in your table."),
         Field("size_m2", "Sales area, m²", "count", "Sales area in square metres."),
-        Field("revenue", "Revenue a year", "money", "Revenue a year, from the sales table."),
+        Field("revenue_year", "Revenue a year", "money", "Revenue a year, from the sales table."),
+        Field(
+            "catchment_demand",
+            "Expected trade",
+            "number",
+            "Trade a year the catchment model expects, in its unit.",
+        ),
         Field("to_list", "To list", "count", "Products to be listed."),
         Field("to_delist", "To delist", "count", "Products to be delisted."),
         Field("to_keep", "Stay", "count", "Products that stay."),
@@ -139,7 +146,14 @@ def _range_by_cluster(plan: Any) -> Sheet:
         Field("stores", "Stores", "count", "Stores of the cluster with space for the category."),
         Field("stores_planned", "Stores planned", "count", "Stores that are to list it."),
         Field("stores_today", "Stores today", "count", "Stores that list it today."),
+        Field("facings", "Facings", "count", "Facings in each store."),
         Field("units", f"Units a {per}", "number", f"Expected units a {per}, all planned stores together."),
+        Field(
+            "units_transferred",
+            "Units moved here",
+            "number",
+            "Part of the units that comes from products it replaces.",
+        ),
         Field("low", "Units, low", "number", "Low ends of the stores' intervals, added up."),
         Field("high", "Units, high", "number", "High ends of the stores' intervals, added up."),
         Field("margin", f"Margin a {per}", "money", f"Expected margin a {per}, all planned stores together."),
@@ -209,6 +223,7 @@ def _promotions(plan: Any) -> Sheet:
         Field("depth", "Price cut", "share", "Share of the regular price taken off."),
         Field("mechanic", "Mechanic", "text", "How it is offered."),
         Field("channel", "Channel", "text", "How shoppers hear of it."),
+        Field("stores", "Stores", "count", "Stores that run it."),
         Field("baseline_units", "Baseline units", "number", "Units expected without the promotion."),
         Field("uplift_units", "Extra units", "number", "Units expected on top."),
         Field("incremental_margin", "Margin of extra units", "money", "At the reduced price."),
@@ -220,6 +235,7 @@ def _promotions(plan: Any) -> Sheet:
         Field("contact_cost", "Contact cost", "money", "Cost of telling shoppers."),
         Field("cost", "Budget used", "money", "What counts against the budget."),
         Field("net", "Net", "money", "Everything added up."),
+        Field("net_low", "Net, low", "money", "The same if the response is at its lower bound."),
         Field("reason", "Why", "wide", "Reason in words."),
     ]
     return Sheet("Promotions", "What to promote where, and what it nets.", frame, fields)

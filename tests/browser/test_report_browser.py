@@ -286,11 +286,32 @@ def test_a_clicked_store_shows_its_catchment_and_card(shown, plan):
         "document.querySelector('#map-app').mapApp.outline.map((o) => o.segments.length / 4)"
     )
     areas = plan.catchments.areas.query(f"store_id == '{store['store_id']}'")
-    for segments, band in zip(drawn, (50, 70, 90)):
+    for segments, band in zip(drawn, (0.5, 0.7, 0.9)):
         inside = set(areas.loc[areas["band"] <= band, "cell"])
         pairs = neighbours(np.array(sorted(inside)), 1)
         assert segments == (~pairs["neighbour"].isin(inside)).sum()
     card.get_by_label("Close the store's card").click()
+    assert not card.is_visible()
+
+
+def test_a_clicked_hexagon_shows_its_type_and_all_of_it(desktop, plan):
+    page = desktop.page
+    i = lonely_cell(page, plan)
+    spot = at_cell(page, i)
+    page.mouse.click(*spot)
+    card = page.locator("[data-map=card]")
+    card.wait_for(state="visible")
+    cell = plan.hexes.table.sort_values("cell", ignore_index=True)["cell"][i]
+    table = plan.neighbourhoods.table.set_index("cell")
+    code = table["supergroup"][cell]
+    portrait = plan.neighbourhoods.types.set_index("code")["portrait"][code]
+    assert portrait in card.inner_text()
+    assert card.locator("a").get_attribute("href") == f"#type-{code}"
+    members = table.index[table["supergroup"] == code].to_numpy()
+    pairs = neighbours(members, 1)
+    drawn = page.evaluate("document.querySelector('#map-app').mapApp.outline[0].segments.length / 4")
+    assert drawn == (~pairs["neighbour"].isin(set(members))).sum()
+    page.mouse.click(*spot)
     assert not card.is_visible()
 
 
@@ -320,8 +341,11 @@ def test_a_table_is_sorted_by_number_and_back(shown, plan):
     assert table.locator("th").nth(3).get_attribute("aria-sort") == "ascending"
     heads.nth(3).click()
     assert [int(value) for value in column(3)] == sorted(rising, reverse=True)
+    heads.nth(0).click()
+    names = dict(zip(plan.market.stores["store_id"], plan.market.stores["name"]))
+    assert [text.split("\n")[0] for text in column(0)] == sorted(names.values())
     heads.nth(1).click()
-    assert column(1) == sorted(plan.market.stores["store_id"])
+    assert column(1) == sorted(plan.store_clusters.table["store_cluster"])
     assert table.locator("th[aria-sort]").count() == 1
 
 

@@ -159,7 +159,7 @@ export class MapApp {
         paintSegments(context, view, segments, { ink: ink.select, casing: ink.casing, dash, width }),
       );
     }
-    if (shown.names) paintNames(context, view, this.data.names, ink.line, ink.casing);
+    if (shown.names) paintNames(context, view, this.data.names, ink.line, ink.casing, shown.stores ? this.stores : []);
     const closeness = view.scale / this.fitScale();
     const few = this.data.competitors?.x.length <= FEW_STORES;
     const radius = Math.max(few ? 4.5 : 2.4, Math.min(6, 2 * closeness ** 0.5));
@@ -269,15 +269,17 @@ export class MapApp {
 
   #click({ px, py, touch }) {
     const marker = this.#markerAt(px, py);
+    const hex = marker ? null : this.#hexAt(px, py);
     if (marker?.kind === "store") this.selectStore(marker.marker.id);
     else if (touch) this.#hover({ px, py });
+    else if (hex) this.selectType(hex.level.values[this.data.views[0].column][hex.i]);
+    else this.selectStore(null);
   }
 
   #keyMoved({ px, py, key }) {
     const hex = this.#hexAt(px, py);
     this.#hover({ px, py });
-    const near = this.#markerAt(px, py);
-    if (key === "Enter" && near?.kind === "store") this.selectStore(near.marker.id);
+    if (key === "Enter") this.#click({ px, py, touch: false });
     this.find("status").textContent = hex ? this.#hexLines(hex).map((line) => line.join(": ")).join("; ") : "No hexagon here";
   }
 
@@ -344,9 +346,42 @@ export class MapApp {
         });
       }
     }
+    this.type = null;
     if (this.store && move) this.view.centreOn(this.store.x, this.store.y, this.fitScale() * 3);
     this.#showCard();
     this.view.paint(move ? null : "marks");
+  }
+
+  /** Outlines all hexagons of a neighbourhood type and shows its portrait. */
+  selectType(index) {
+    this.store = null;
+    const type = this.data.types[index];
+    const again = !type || this.type === index;
+    this.type = again ? null : index;
+    const finest = this.levels[0];
+    const values = finest.values[this.data.views[0].column];
+    const members = [];
+    for (let i = 0; !again && i < finest.count; i += 1) if (values[i] === index) members.push(i);
+    this.outline = again ? null : [{ segments: finest.outline(members), dash: [], width: 1.4 }];
+    const card = this.find("card");
+    card.hidden = again;
+    if (!again) {
+      card.replaceChildren(
+        this.#closeButton("Close the neighbourhood's card"),
+        make("h3", {}, type.label),
+        make("p", { className: "card-sub" }, `${type.share} of residents`),
+        make("p", {}, type.portrait),
+        make("a", { href: type.href }, "Its traits in figures"),
+      );
+      this.find("status").textContent = `${type.label}: ${type.portrait}`;
+    }
+    this.view.paint("marks");
+  }
+
+  #closeButton(label) {
+    const close = make("button", { type: "button", className: "card-close", ariaLabel: label }, "×");
+    close.addEventListener("click", () => this.selectStore(null));
+    return close;
   }
 
   #showCard() {
@@ -354,8 +389,7 @@ export class MapApp {
     card.hidden = !this.store;
     if (!this.store) return;
     const { store, data } = this;
-    const close = make("button", { type: "button", className: "card-close", ariaLabel: "Close the store's card" }, "×");
-    close.addEventListener("click", () => this.selectStore(null));
+    const close = this.#closeButton("Close the store's card");
     const facts = make("dl", {});
     store.facts.forEach(([label, value]) => facts.append(make("dt", {}, label), make("dd", {}, value)));
     const parts = [close, make("h3", {}, store.name), make("p", { className: "card-sub" }, `${store.id} · ${store.clusterName}`), facts];

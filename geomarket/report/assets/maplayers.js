@@ -71,23 +71,36 @@ export function paintSegments(context, view, segments, { ink, casing, width = 2,
   context.lineCap = "butt";
 }
 
-/** Place names, larger places first; a name that would cover another, or leave the canvas, is left out. */
-export function paintNames(context, view, names, ink, halo) {
+/**
+ * Place names, larger places first, beside the markers; a name that would cover another, or leave the canvas, is
+ * left out.
+ */
+export function paintNames(context, view, names, ink, halo, markers) {
   context.font = "500 12px Arial, sans-serif";
   context.textAlign = "center";
   context.textBaseline = "middle";
   context.lineJoin = "round";
-  const taken = [];
+  const taken = markers.map(({ x, y }) => {
+    const px = x * view.scale - view.left;
+    const py = y * view.scale - view.top;
+    return [px - 9, py - 9, px + 9, py + 9];
+  });
+  const isFree = (box) =>
+    box[0] >= 0 &&
+    box[1] >= 0 &&
+    box[2] <= view.width &&
+    box[3] <= view.height &&
+    !taken.some((other) => box[0] < other[2] && box[2] > other[0] && box[1] < other[3] && box[3] > other[1]);
   for (const { name, x, y, width } of names) {
     /* a name wider than its place is clutter at this scale */
     const wide = context.measureText(name).width;
     if (width * view.scale < wide * 0.9) continue;
     const px = x * view.scale - view.left;
-    const py = y * view.scale - view.top;
-    const box = [px - wide / 2 - 4, py - 9, px + wide / 2 + 4, py + 9];
-    if (box[0] < 0 || box[1] < 0 || box[2] > view.width || box[3] > view.height) continue;
-    if (taken.some((other) => box[0] < other[2] && box[2] > other[0] && box[1] < other[3] && box[3] > other[1])) continue;
-    taken.push(box);
+    const middle = y * view.scale - view.top;
+    const boxAt = (py) => [px - wide / 2 - 4, py - 8, px + wide / 2 + 4, py + 8];
+    const py = [0, -17, 17, -34, 34].map((shift) => middle + shift).find((at) => isFree(boxAt(at)));
+    if (py === undefined) continue;
+    taken.push(boxAt(py));
     context.strokeStyle = halo;
     context.lineWidth = 3.5;
     context.strokeText(name, px, py);

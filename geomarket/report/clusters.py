@@ -1,0 +1,218 @@
+"""Store clusters on the page: who shops there, what to list and delist, what to promote."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+from markupsafe import Markup
+
+from geomarket.report.charts import calendar_chart, index_bars, share_bar
+from geomarket.report.map import NeighbourhoodKey, trade_by_type
+from geomarket.report.numbers import count, money, percent, plural
+from geomarket.report.people import strongest_bars, swatch
+from geomarket.report.tables import Cell, Column, Table
+
+__all__ = ["cluster_sections"]
+
+_TOP_PROMOTIONS = 8
+_WORKBOOK = "in the workbook"
+
+
+def cluster_sections(plan: Any, key: NeighbourhoodKey) -> list[dict[str, Any]]:
+    """Return one section per store cluster: stores, profile, what to list and delist, promotions."""
+    table = plan.store_clusters.table
+    names = plan.market.stores.set_index("store_id")["name"].astype("str")
+    trade = trade_by_type(plan)
+    sections = []
+    for cluster, members in sorted(
+        table.groupby("store_cluster"), key=lambda item: natural_key(str(item[0]))
+    ):
+        medoid = members.loc[members["medoid"].astype(bool), "store_id"]
+        lines = plan.ranges.table[plan.ranges.table["store_cluster"] == cluster]
+        status = lines["status"].value_counts()
+        sections.append(
+            {
+                "code": str(cluster),
+                "name": str(members["name"].iloc[0]),
+                "stores": plural(len(members), "store"),
+                "typical": str(names.get(medoid.iloc[0], medoid.iloc[0])) if len(medoid) else "",
+                "flagged": "; ".join(
+                    sorted({str(r) for r in members.loc[members["flagged"].astype(bool), "reason"] if r})
+                ),
+                "is_flagged": bool(members["flagged"].any()),
+                "counts": {action: int(status.get(action, 0)) for action in ("list", "delist", "keep")},
+                "profile": _cluster_profile(plan, str(cluster)),
+                "shares": _cluster_shares(trade, key, members["store_id"]),
+                "to_list": _range_lines(plan, lines[lines["status"] == "list"], f"To list in {cluster}"),
+                "to_delist": _range_lines(
+                    plan, lines[lines["status"] == "delist"], f"To delist in {cluster}"
+                ),
+                "margin": _margins(plan, str(cluster)),
+                "promotions": _cluster_promotions(plan, str(cluster)),
+                "members": _members(plan, trade, key, members, names),
+            }
+        )
+    return sections
+
+
+def _margins(plan: Any, cluster: str) -> str:
+    """Return planned against today's expected margin, by the same forecasts."""
+    spaces = getattr(plan.ranges, "spaces", None)
+    if spaces is None or not {"margin", "margin_today"} <= set(spaces.columns):
+        return ""
+    mine = spaces[spaces["store_cluster"] == cluster][["margin", "margin_today"]].sum()
+    planned, today = (money(mine[name], plan.market.currency) for name in ("margin", "margin_today"))
+    period = getattr(plan.ranges, "period", plan.market.period)
+    return (
+        f"Expected to earn {planned} a {period} against {today} "
+        "with today's ranges, by the same forecasts; on new periods a part of such a gain is not kept."
+    )
+
+
+def natural_key(code: str) -> tuple[int, str]:
+    """Sort C2 before C10."""
+    digits = "".join(sign for sign in code if sign.isdigit())
+    return (int(digits) if digits else 0, code)
+
+
+def _cluster_profile(plan: Any, cluster: str) -> Markup | None:
+    profile = plan.store_clusters.profile
+    mine = profile[(profile["store_cluster"] == cluster) & (profile["value"].abs() > 0)]
+    if mine.empty:
+        return None
+    mine = mine.rename(columns={"feature": "variable"})
+    if "block" in mine:
+        # a trait of a handful of shoppers isn't what the cluster is known for
+        shares = mine["block"].isin(["catchment", "mix"])
+        mine = mine[~shares | (mine[["value", "chain"]].max(axis=1) >= 0.02)]
+    title = f"{cluster}: index of its strongest traits, 100 is the chain's average"
+    return index_bars(strongest_bars(mine), title, top=260.0)
+
+
+def _cluster_shares(trade: pd.DataFrame, key: NeighbourhoodKey, stores: pd.Series) -> dict[str, Any] | None:
+    """Where the cluster's trade comes from, by neighbourhood type."""
+    demand = trade[trade["store_id"].isin(set(stores))].groupby("supergroup")["demand"].sum()
+    total = demand.sum()
+    if not total > 0:
+        return None
+    shares = [(code, float(demand.get(code, 0.0) / total)) for code in key.codes]
+    return {
+        "chart": share_bar(
+            [(key.label(code), share, key.colour(code)) for code, share in shares],
+            "Trade by neighbourhood type",
+            width=340,
+            height=16,
+        ),
+        "legend": [
+            {"swatch": swatch(key.colour(code)), "label": key.label(code), "share": percent(share)}
+            for code, share in shares
+            if share >= 0.005
+        ],
+    }
+
+
+def _range_lines(plan: Any, lines: pd.DataFrame, caption: str) -> Table:
+    """Products with category and reason beneath, largest margin first."""
+    currency = plan.market.currency
+    period = getattr(plan.ranges, "period", plan.market.period)
+    ordered = lines.sort_values(["margin", "sku"], ascending=[False, True])
+    shown = ordered.head(max(1, _max_changes(plan) // 6))
+    rows = [
+        [
+            Cell(str(line["name"]), note=f"{line['category']}: {line['reason']}"),
+            Cell(count(line["units"], 0 if line["units"] >= 10 else 1), float(line["units"])),
+            Cell(money(line["margin"], currency), float(line["margin"])),
+        ]
+        for line in shown.to_dict("records")
+    ]
+    heads = [
+        Column("Product and reason", "main"),
+        Column(f"Units a {period}", "number"),
+        Column(f"Margin a {period}", "number"),
+    ]
+    left_out = len(ordered) - len(shown)
+    return Table(caption, heads, rows, f"{left_out:,} more {_WORKBOOK}" if left_out else "")
+
+
+def _max_changes(plan: Any) -> int:
+    return int(plan.settings.report.max_changes)
+
+
+def _cluster_promotions(plan: Any, cluster: str) -> dict[str, Any] | None:
+    """Return the cluster's promotions: the calendar, and the ones that net most."""
+    if plan.promotions is None:
+        return None
+    table = plan.promotions.table
+    mine = table[table["store_cluster"] == cluster]
+    if mine.empty:
+        return None
+    currency = plan.market.currency
+    best = mine.sort_values(["net", "period", "sku"], ascending=[False, True, True])
+    rows = [
+        [
+            Cell(str(line["name"]), note=str(line["reason"])),
+            Cell(f"{pd.Timestamp(line['period']):%d %b %Y}", pd.Timestamp(line["period"]).timestamp()),
+            Cell(percent(line["depth"]), float(line["depth"])),
+            Cell(str(line["channel"])),
+            Cell(count(line["uplift_units"]), float(line["uplift_units"])),
+            Cell(money(line["net"], currency), float(line["net"])),
+        ]
+        for line in best.head(_TOP_PROMOTIONS).to_dict("records")
+    ]
+    heads = [Column("Product and reason", "main"), Column("From", "number"), Column("Price cut", "number")]
+    heads += [Column("Channel"), Column("Extra units", "number"), Column("Net", "number")]
+    left_out = len(best) - len(rows)
+    return {
+        "calendar": _calendar(mine, cluster),
+        "table": Table(
+            f"Promotions that net most in {cluster}",
+            heads,
+            rows,
+            f"{left_out:,} more {_WORKBOOK}" if left_out else "",
+        ),
+    }
+
+
+def _calendar(promotions: pd.DataFrame, cluster: str) -> Markup:
+    periods = sorted(promotions["period"].unique())
+    counts = promotions.groupby(["category", "period"]).size().unstack(fill_value=0).reindex(columns=periods)
+    depth = promotions.groupby(["category", "period"])["depth"].max().unstack().reindex(columns=periods)
+    rows = [
+        (str(category), [(int(n), float(d)) for n, d in zip(counts.loc[category], depth.loc[category])])
+        for category in counts.index
+    ]
+    labels = [f"{pd.Timestamp(period):%d %b}" for period in periods]
+    return calendar_chart(
+        rows, labels, f"Promotion calendar of {cluster}: promotions by category and first day"
+    )
+
+
+def _members(
+    plan: Any, trade: pd.DataFrame, key: NeighbourhoodKey, members: pd.DataFrame, names: pd.Series
+) -> Table:
+    changes = plan.ranges.changes.groupby(["store_id", "action"]).size().unstack(fill_value=0)
+    shares = trade.pivot(index="store_id", columns="supergroup", values="share").fillna(0.0)
+    shares_of = {str(store): row.to_dict() for store, row in shares.iterrows()}
+    heads = [Column("Store")]
+    if len(shares):
+        heads.append(Column("Trade by neighbourhood type", "chart"))
+    heads += [Column("To list", "number"), Column("To delist", "number"), Column("Map", "chart")]
+    rows = []
+    for store in members.sort_values("store_id").to_dict("records"):
+        store_id = str(store["store_id"])
+        name = str(names.get(store_id, store_id))
+        row = [Cell(f"{name} (typical)" if store["medoid"] else name)]
+        if len(shares):
+            mine = shares_of.get(store_id, {})
+            drawn = [(key.label(code), mine.get(code, 0.0), key.colour(code)) for code in key.codes]
+            row.append(Cell("", markup=share_bar(drawn, f"Trade of {name} by type")))
+        for action in ("list", "delist"):
+            number = int(changes[action].get(store_id, 0)) if action in changes else 0
+            row.append(Cell(f"{number:,}", float(number)))
+        button = Markup('<button type="button" class="link" data-show-store="{}">show</button>').format(
+            store_id
+        )
+        row.append(Cell("", markup=button))
+        rows.append(row)
+    return Table("Stores of the cluster", heads, rows)
