@@ -77,10 +77,11 @@ class Hexes(Result):
     def summary(self) -> list[str]:
         """Say how large the grid is, whether totals were kept, and what was found in the layers."""
         people = self.table[_POPULATION]
+        several = "layer" if len(self.layers) == 1 else "layers"
         held = f" holding a population of {people.sum():,.0f}" if people.notna().any() else ""
         return [
             f"{len(self.table):,} hexagons of resolution {self.resolution}{held}, "
-            f"{len(self.variables)} variables from {len(self.layers)} layers.",
+            f"{len(self.variables)} variables from {len(self.layers)} {several}.",
             *conservation_sentences(self.conservation),
             *check_sentences(self.checks),
             *self.notes,

@@ -85,6 +85,10 @@ def _weighted_median(values: FloatArray, weights: FloatArray) -> float:
     return float(values[order][np.searchsorted(below, below[-1] / 2)])
 
 
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
+
+
 @dataclass(frozen=True)
 class ResolutionAdvice(Result):
     """What each resolution would mean for a layer.
@@ -109,10 +113,10 @@ class ResolutionAdvice(Result):
         first = self.table[self.table["layer"] == self.table["layer"].iloc[0]]
         lines = [f"{first['layer'].iloc[0]}: resolution {self.recommended} is nearest in size to its areas."]
         for row in first.to_dict("records"):
-            held = "" if np.isnan(row["mass_per_cell"]) else f", {row['mass_per_cell']:,.0f} people each"
+            held = "" if np.isnan(row["mass_per_cell"]) else f", {_short(row['mass_per_cell'])} people each"
             lines.append(
                 f"Resolution {row['resolution']}: about {row['cells']:,} hexagons{held}, "
-                f"{row['cells_per_area']:,.2g} to an area: {row['verdict']}."
+                f"{_short(row['cells_per_area'])} to an area: {row['verdict']}."
             )
         return lines
 
