@@ -350,22 +350,26 @@ def _clustergram(
     return pd.DataFrame(nodes), pd.DataFrame(flows, columns=columns)
 
 
+def _best(rows: pd.DataFrame, criterion: str) -> int:
+    return int(rows["k"].to_numpy()[int(np.nanargmax(rows[criterion].to_numpy(dtype=float)))])
+
+
 def _in_words(level: str, parent: str, rows: pd.DataFrame) -> str:
     pick = rows[rows["suggested"]].iloc[0]
     where = f"{level}s of {parent}" if parent else f"{level}s"
     said = [
-        f"{words} is highest at {int(rows.loc[rows[name].idxmax(), 'k'])}"
+        f"{words} is highest at {_best(rows, name)}"
         for name, words in CRITERIA.items()
         if rows[name].notna().any()
     ]
-    gap = int(rows.loc[rows["gap"].idxmax(), "k"])
     peaks = [peak for peak in pick["peaks"].split(", ") if peak]
     if len(peaks) > 1:
         why = f"{' and '.join(peaks)} {'all' if len(peaks) > 2 else 'both'} peak there"
     else:
         why = "no number stands out on two criteria; it has the best mean rank of silhouette and bootstrap agreement"
     return (
-        f"{int(pick['k'])} {where} suggested: {why}. {', '.join(said)}; the gap, a diagnostic only, at {gap}. "
+        f"{int(pick['k'])} {where} suggested: {why}. {', '.join(said)}; "
+        f"the gap, a diagnostic only, at {_best(rows, 'gap')}. "
         f"A refit on resampled areas agrees {pick['bootstrap_ari']:.2f} (1 is perfect); "
         f"the smallest type holds {100 * pick['smallest_share']:.1f} %."
     )

@@ -167,8 +167,9 @@ def plot_migration(table: pd.DataFrame, ax: Any = None) -> Any:
     wide = wide[[*order, *(code for code in wide.columns if code not in order)]]
     ax = new_axes(ax, height=0.4 * len(wide) + 1.5)
     ax.imshow(wide, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-    for i, j in zip(*np.nonzero(wide.to_numpy() >= 0.005), strict=True):
-        share = wide.iat[i, j]
+    shares = wide.to_numpy(dtype=float)
+    for i, j in np.argwhere(shares >= 0.005):
+        share = shares[i, j]
         ax.text(
             j, i, f"{100 * share:.0f}", ha="center", va="center", color="white" if share > 0.6 else "black"
         )

@@ -318,7 +318,8 @@ def _age_trait(text: str) -> _Trait | None:
 def _first_free(phrases: list[_Phrase], taken: set[str], code: str) -> str:
     """Name of the strongest features that nobody has yet; the code is added only when words run out."""
     before = _subsets([p for p in phrases if p.slot in _BEFORE])
-    nouns = [p for p in phrases if p.slot in _NOUNS] or [None]
+    nouns: list[_Phrase | None] = [p for p in phrases if p.slot in _NOUNS]
+    nouns = nouns or [None]
     after = [*(p for p in phrases if p.slot in _AFTER), None]
     rank = {phrase: place for place, phrase in enumerate(phrases)}
     builds = []

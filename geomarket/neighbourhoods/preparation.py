@@ -31,8 +31,8 @@ class Shrinkage:
     def apply(self, rates: pd.DataFrame, denominators: pd.DataFrame) -> pd.DataFrame:
         """Pull rates of small bases towards the prior mean."""
         out = rates.copy()
-        for name, mean in self.mean.items():
-            base, strength = denominators[name], self.strength[name]
+        for name in self.mean.index.astype(str):
+            mean, base, strength = self.mean[name], denominators[name], self.strength[name]
             known = (base > 0) & rates[name].notna()
             shrunk = (rates[name] * base + mean * strength) / (base + strength)
             out[name] = shrunk.where(known)

@@ -118,7 +118,7 @@ def assign_to_centroids(
         )
     points = preparation.apply(rates)
     first, second, near, far = nearest(points, centroids[used].to_numpy(dtype=float))
-    codes = np.append(centroids.index.astype(str).to_numpy(dtype=object), None)
+    codes = np.array([*centroids.index.astype(str), None], dtype=object)  # -1, no centroid, is the last
     table: dict[str, Any] = {
         "code": codes[first].tolist(),
         "second": codes[second].tolist(),

@@ -19,6 +19,7 @@ from geomarket.neighbourhoods.classifier import NeighbourhoodClassifier
 from geomarket.neighbourhoods.hierarchy import LEVELS
 from geomarket.neighbourhoods.index import index_table
 from geomarket.neighbourhoods.portraits import name_types, portray_types, sensitive
+from geomarket.neighbourhoods.scheme import records
 from geomarket.results import Result
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ class Neighbourhoods(Result):
         scheme = _copy(self.classifier)
         scheme.names_ = {**scheme.names_, code: name}
         edits = _with_edit(self.edits, "rename", code, old, name, reason, author)
-        scheme.edits_ = edits.to_dict("records")
+        scheme.edits_ = records(edits)
         names = dict(zip(types["code"], types["name"], strict=True))
         table = self.table.assign(name=self.table["neighbourhood"].map(names))
         return dataclasses.replace(self, table=table, types=types, classifier=scheme, edits=edits)
@@ -191,7 +192,7 @@ class Neighbourhoods(Result):
         )
         table = _apply_overrides(self.table, edits.iloc[[-1]], self.types)
         scheme = _copy(self.classifier)
-        scheme.edits_ = edits.to_dict("records")
+        scheme.edits_ = records(edits)
         types = _portrayed(_with_sizes(self.types, table), self.index, self.base)
         return dataclasses.replace(self, table=table, types=types, classifier=scheme, edits=edits)
 
@@ -409,15 +410,21 @@ def _apply_overrides(table: pd.DataFrame, edits: pd.DataFrame, types: pd.DataFra
     parents = dict(zip(types["code"], types["parent"], strict=True))
     names = dict(zip(types["code"], types["name"], strict=True))
     rows = pd.Series(table.index, index=table["cell"])
-    for edit in edits[edits["kind"] == "override"].itertuples(index=False):
-        if int(edit.target) not in rows.index:
+    for edit in records(edits[edits["kind"] == "override"]):
+        if int(edit["target"]) not in rows.index:
             continue
-        row = rows[int(edit.target)]
-        path = [edit.new]
+        row, code = rows[int(edit["target"])], edit["new"]
+        path = [code]
         while parents[path[0]]:
             path.insert(0, parents[path[0]])
-        table.loc[row, list(LEVELS[: len(path)])] = path
-        table.loc[row, ["neighbourhood", "name", "status"]] = [edit.new, names[edit.new], "set by hand"]
+        values = {
+            **dict(zip(LEVELS, path)),
+            "neighbourhood": code,
+            "name": names[code],
+            "status": "set by hand",
+        }
+        for column, value in values.items():
+            table.loc[row, column] = value
     return table
 
 

@@ -16,7 +16,7 @@ from geomarket.neighbourhoods.preparation import DROPPED_COLUMNS, Preparation, S
 if TYPE_CHECKING:
     from geomarket.neighbourhoods.classifier import NeighbourhoodClassifier
 
-__all__ = ["read_scheme", "restore_scheme", "write_scheme"]
+__all__ = ["read_scheme", "records", "restore_scheme", "write_scheme"]
 
 FORMAT = "geomarket-neighbourhoods"
 FORMAT_VERSION = 1
@@ -34,8 +34,8 @@ def write_scheme(scheme: NeighbourhoodClassifier) -> str:
         if shrinkage is None
         else {"mean": shrinkage.mean.to_dict(), "strength": shrinkage.strength.to_dict()},
         "features": [str(name) for name in scheme.feature_names_in_],
-        "dropped": scheme.dropped_.to_dict("records"),
-        "types": _records(scheme.types_),
+        "dropped": records(scheme.dropped_),
+        "types": records(scheme.types_),
         "centroids": scheme.centroids_.to_numpy().tolist(),
         "names": scheme.names_,
         "edits": scheme.edits_,
@@ -95,6 +95,11 @@ def restore_scheme(kind: type[NeighbourhoodClassifier], stored: Mapping[str, Any
     return scheme
 
 
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows of a frame as plain dicts, ready for JSON."""
+    return [{str(k): _plain(v) for k, v in row.items()} for row in table.to_dict("records")]
+
+
 def _digest(body: Mapping[str, Any]) -> str:
     content = json.dumps(body, ensure_ascii=False, sort_keys=True, allow_nan=False)
     return hashlib.sha256(content.encode()).hexdigest()
@@ -106,7 +111,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (list, tuple, np.ndarray)):
         return [_plain(v) for v in value]
     return value.item() if isinstance(value, np.generic) else value
-
-
-def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    return [{k: _plain(v) for k, v in row.items()} for row in table.to_dict("records")]

@@ -140,11 +140,11 @@ def compare_vintages(
         old_rates.loc[areas, preparation.variables], new_rates.loc[areas, preparation.variables], mass
     )
     ari = float(adjusted_rand_score(old, new))
-    lost = int(old_codes.notna().sum() - len(areas)), int(new_codes.notna().sum() - len(areas))
+    alone = int(old_codes.notna().sum() - len(areas)), int(new_codes.notna().sum() - len(areas))
     notes = []
-    if any(lost):
+    if any(alone):
         notes.append(
-            f"{lost[0]:,} areas have a type in the old vintage only and {lost[1]:,} in the new only; not compared."
+            f"{alone[0]:,} areas have a type in the old vintage only and {alone[1]:,} in the new only; not compared."
         )
     return VintageComparison(table, matches, psi, ari, moved, tuple(notes))
 
