@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from geomarket.demand.pairs import Pairs
-from geomarket.demand.shrinkage import fit_scatter, shrunk_ratios
+from geomarket.demand.shrinkage import fit_scatter, spread_of_ratios
 from geomarket.errors import SolverError
 
 __all__ = ["Baseline", "fit_baseline", "fit_biproportional"]
@@ -111,20 +111,27 @@ def fit_biproportional(
     return size, np.where(np.bincount(sku, minlength=n_skus) > 0, _ratio(sku_units, expected), np.nan)
 
 
-def fit_baseline(pairs: Pairs, *, rounds: int = 3) -> Baseline:
+def fit_baseline(pairs: Pairs, *, rounds: int = 60, tolerance: float = 1e-3) -> Baseline:
     """Fit the baseline: whole-shop sizes, category sizes drawn to them, rates of SKUs.
+
+    Starts from :func:`fit_biproportional` and goes on with each pair weighted by how precisely its sales tell its
+    rate. Matching totals lets the few pairs that sell most decide; where pairs differ lastingly from size × rate,
+    those say no more than others.
 
     A store's size in a category is its whole-shop size times a lift, and the lift is believed only as far as the
     spread of lifts over stores exceeds what chance would give (empirical Bayes). So a store that lists two SKUs of
     a category is not called a giant of that category because one of them sold well. Rates of SKUs that few stores
-    list are drawn to the category's middle in the same manner.
+    list are drawn to the category's middle in the same manner. In the end each category's level is set so that the
+    units expected of listed pairs are those they sold.
 
     Parameters
     ----------
     pairs : Pairs
         Listed cells.
     rounds : int
-        Times lifts and rates are fitted to each other.
+        Times sizes, lifts and rates are fitted to each other, at most.
+    tolerance : float
+        Largest change of a log size in a category at which to stop.
 
     Returns
     -------
@@ -132,71 +139,102 @@ def fit_baseline(pairs: Pairs, *, rounds: int = 3) -> Baseline:
     """
     n_stores, n_skus = pairs.shape
     n_categories = len(pairs.categories)
-    overall, rate = fit_biproportional(
+    whole, rate = fit_biproportional(
         pairs.store, pairs.sku, pairs.units, pairs.exposure, n_stores, n_skus, tolerance=1e-6
     )
-    of_category = [np.flatnonzero(pairs.pair_category == c) for c in range(n_categories)]
-    sku_units = np.bincount(pairs.sku, weights=pairs.units, minlength=n_skus)
-    whole = np.where(np.isfinite(overall), overall, 0.0)
+    known = np.isfinite(whole)
+    whole, rate = np.where(known, whole, 0.0), np.nan_to_num(rate)
     lift = np.ones((n_stores, n_categories))
-    for _ in range(rounds):
-        mean = pairs.exposure * whole[pairs.store] * np.nan_to_num(rate[pairs.sku])
-        for c, rows in enumerate(of_category):
-            lift[:, c] = _category_lift(pairs, rows, mean[rows])
-        sized = pairs.exposure * (whole[:, None] * lift)[pairs.store, pairs.pair_category]
-        total = np.bincount(pairs.sku, weights=sized, minlength=n_skus)
-        rate = np.where(np.isfinite(rate), _ratio(sku_units, total), np.nan)
-    size = whole[:, None] * lift
-    mean = pairs.exposure * size[pairs.store, pairs.pair_category] * np.nan_to_num(rate[pairs.sku])
-    for rows in of_category:
-        seen = np.unique(pairs.sku[rows])
-        rate[seen] = _drawn_rates(pairs, rows, seen, rate[seen], mean[rows])
-    return Baseline(np.where(np.isfinite(overall)[:, None], size, np.nan), rate)
+    cell = pairs.store * n_categories + pairs.pair_category
+
+    def expected() -> np.ndarray:
+        return pairs.exposure * (whole[:, None] * lift)[pairs.store, pairs.pair_category] * rate[pairs.sku]
+
+    dispersion = heterogeneity = weight = np.zeros(len(pairs))
+    size = np.zeros((int(known.sum()), n_categories))
+    for number in range(rounds):
+        if number % 3 == 0 and number < 12:
+            # Anew: what sizes and lifts explain by now must not count as scatter.
+            dispersion, heterogeneity = _scatter_of(pairs, expected())
+        weight = _precision(expected(), dispersion, heterogeneity)
+        rate = rate * _mean_ratio(pairs, expected(), weight, pairs.sku, n_skus)
+        whole = whole * _mean_ratio(pairs, expected(), weight, pairs.store, n_stores)
+        ratio = _mean_ratio(pairs, expected(), weight, cell, n_stores * n_categories) * lift.ravel()
+        total = np.bincount(cell, weights=weight, minlength=n_stores * n_categories)
+        before = size
+        lift = _category_lifts(ratio.reshape(lift.shape), total.reshape(lift.shape))
+        size = np.log(np.maximum(whole[known, None] * lift[known], 1e-12))
+        size = size - size.mean()
+        if number >= 12 and np.abs(size - before).max() < tolerance:
+            break
+    listed = np.bincount(pairs.sku, minlength=n_skus) > 0
+    rate = np.where(listed, rate, np.nan)
+    precision = np.bincount(pairs.sku, weights=weight, minlength=n_skus)
+    for c in range(n_categories):
+        inside = np.flatnonzero((pairs.category == c) & listed)
+        rate[inside] = _drawn_rates(rate[inside], precision[inside])
+    seen = np.bincount(pairs.pair_category, weights=pairs.units, minlength=n_categories)
+    meant = np.bincount(pairs.pair_category, weights=np.nan_to_num(expected()), minlength=n_categories)
+    rate = rate * np.where(meant > 0, _ratio(seen, meant), 1.0)[pairs.category]
+    return Baseline(np.where(known[:, None], whole[:, None] * lift, np.nan), rate)
 
 
-def _drawn_rates(
-    pairs: Pairs, rows: np.ndarray, seen: np.ndarray, rate: np.ndarray, mean: np.ndarray
-) -> np.ndarray:
+def _scatter_of(pairs: Pairs, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return dispersion and heterogeneity of each pair's category about the expectation."""
+    dispersion, heterogeneity = np.ones(len(pairs)), np.ones(len(pairs))
+    for c in range(len(pairs.categories)):
+        rows = np.flatnonzero(pairs.pair_category == c)
+        lost = float(len(np.unique(pairs.store[rows])) + len(np.unique(pairs.sku[rows])))
+        scatter = fit_scatter(pairs.units[rows], mean[rows], lost=lost)
+        dispersion[rows], heterogeneity[rows] = scatter.dispersion, scatter.heterogeneity
+    return dispersion, heterogeneity
+
+
+def _precision(mean: np.ndarray, dispersion: np.ndarray, heterogeneity: np.ndarray) -> np.ndarray:
+    """Return one over the variance of each pair's ratio of seen to expected."""
+    chance = np.divide(dispersion, mean, out=np.full_like(mean, np.inf), where=mean > 0)
+    return 1.0 / (chance + heterogeneity)
+
+
+def _mean_ratio(pairs: Pairs, mean: np.ndarray, weight: np.ndarray, key: np.ndarray, size: int) -> np.ndarray:
+    """Return the weighted mean of seen over expected for each key; 1 where nothing is known."""
+    ratio = np.divide(pairs.units, mean, out=np.zeros_like(mean), where=mean > 0)
+    total = np.bincount(key, weights=weight, minlength=size)
+    return np.divide(
+        np.bincount(key, weights=weight * ratio, minlength=size), total, out=np.ones(size), where=total > 0
+    )
+
+
+def _category_lifts(ratio: np.ndarray, precision: np.ndarray) -> np.ndarray:
+    """Draw each store's lifts in a category to the category's mean as far as chance explains their spread."""
+    lifts = np.ones_like(ratio)
+    for c in range(ratio.shape[1]):
+        has = precision[:, c] > 0
+        if has.sum() < 5:
+            continue
+        centre = np.average(ratio[has, c], weights=precision[has, c])
+        relative, noise = ratio[has, c] / centre, 1 / (precision[has, c] * centre**2)
+        spread = spread_of_ratios(relative, noise, precision[has, c] / precision[has, c].sum())
+        # The centre itself is left to the rates.
+        lifts[has, c] = 1 + (relative - 1) * spread / (spread + noise) if spread > 0 else 1.0
+    return np.maximum(lifts, 1e-3)
+
+
+def _drawn_rates(rate: np.ndarray, precision: np.ndarray) -> np.ndarray:
     """Draw the rates of SKUs that few stores list towards the category's middle, on the log scale.
 
     What one store sold of a SKU says as much about that store as about the SKU.
     """
-    stores_seen = len(np.unique(pairs.store[rows]))
-    scatter = fit_scatter(pairs.units[rows], mean, lost=float(stores_seen + len(seen)))
-    place = np.searchsorted(seen, pairs.sku[rows])
-    total = np.bincount(place, weights=mean, minlength=len(seen))
-    variance = np.bincount(place, weights=scatter.variance(mean), minlength=len(seen))
-    positive = (rate > 0) & (total > 0)
+    positive = (rate > 0) & (precision > 0)
     if positive.sum() < 5:
         return rate
-    log, noise = np.log(rate[positive]), variance[positive] / total[positive] ** 2
-    spread = max(float(log.var(ddof=1) - np.mean(np.minimum(noise, log.var(ddof=1)))), 0.0)
-    weight = 1 / (spread + noise)
-    middle = np.average(log, weights=weight)
+    log, noise = np.log(rate[positive]), 1 / precision[positive]
+    seen = float(log.var(ddof=1))
+    spread = max(seen - float(np.mean(np.minimum(noise, seen))), 0.0)
+    middle = np.average(log, weights=1 / (spread + noise))
     drawn = rate.copy()
-    drawn[positive] = (
-        np.exp(middle + (log - middle) * spread / (spread + noise)) if spread > 0 else np.exp(middle)
-    )
+    drawn[positive] = np.exp(middle + (log - middle) * spread / (spread + noise))
     return drawn
-
-
-def _category_lift(pairs: Pairs, rows: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """Return how much larger each store is in one category than over the whole shop, shrunk."""
-    n_stores = pairs.shape[0]
-    store, units = pairs.store[rows], pairs.units[rows]
-    if mean.sum() <= 0:
-        return np.ones(n_stores)
-    centre = units.sum() / mean.sum()
-    if centre <= 0:
-        return np.ones(n_stores)
-    mean = mean * centre
-    observed = np.bincount(store, weights=units, minlength=n_stores)
-    expected = np.bincount(store, weights=mean, minlength=n_stores)
-    fitted = _ratio(observed, expected)[store] * mean
-    stores_seen = len(np.unique(store))
-    scatter = fit_scatter(units, fitted, lost=stores_seen + len(np.unique(pairs.sku[rows])))
-    variance = np.bincount(store, weights=scatter.variance(mean), minlength=n_stores)
-    return shrunk_ratios(observed, expected, variance, expected / expected.sum())[0]
 
 
 def _ratio(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ for a category is decided by a hold-out, never here.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -27,6 +28,10 @@ class Family(Protocol):
         """What the family is called in tables."""
         ...
 
+    def variants(self, n_stores: int) -> Sequence[Family]:
+        """Return the settings to choose from on the hold-out; itself where there is nothing to set."""
+        ...
+
     def lift(self, pairs: Pairs, base: np.ndarray) -> np.ndarray:
         """Return lifts of shape (n_stores, n_skus) over ``base``, learnt from ``pairs`` alone."""
         ...
@@ -37,6 +42,10 @@ class BaselineFamily:
     """No local departure: size × rate as it is."""
 
     name: str = "baseline"
+
+    def variants(self, n_stores: int) -> Sequence[BaselineFamily]:
+        """Return itself."""
+        return [self]
 
     def lift(self, pairs: Pairs, base: np.ndarray) -> np.ndarray:
         """Return 1 for every store × SKU."""
@@ -61,6 +70,10 @@ class ClusterFamily:
 
     clusters: pd.Series
     name: str = "cluster"
+
+    def variants(self, n_stores: int) -> Sequence[ClusterFamily]:
+        """Return itself."""
+        return [self]
 
     def lift(self, pairs: Pairs, base: np.ndarray) -> np.ndarray:
         """Return the lifts of every store × SKU."""

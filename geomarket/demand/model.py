@@ -11,11 +11,13 @@ import numpy as np
 import pandas as pd
 from scipy.stats import gamma
 
-from geomarket.demand.baseline import fit_baseline
+from geomarket.demand.affinity import MixAffinity
 from geomarket.demand.families import BaselineFamily, ClusterFamily, Family
-from geomarket.demand.holdout import INNER, OUTER, TRAIN, choose_families, holdout_table, split_pairs
+from geomarket.demand.lowrank import LowRank
+from geomarket.demand.neighbours import NearestByMix, NearestBySales
 from geomarket.demand.pairs import Pairs, make_pairs
-from geomarket.demand.shrinkage import Scatter, fit_scatter, poisson_gamma
+from geomarket.demand.selection import Selection, select_families, single_family
+from geomarket.demand.shrinkage import Scatter, poisson_gamma
 from geomarket.errors import TableError
 from geomarket.results import Result
 
@@ -49,6 +51,11 @@ class Demand(Result):
     validated : bool
         Whether unlisted forecasts carry a new-listing discount learnt from pairs that were listed later.
     discount : NewListingDiscount or None
+        The discount they carry.
+    variants : DataFrame
+        family, setting, deviance (mean per inner pair), chosen: settings tried within the families.
+    blend : dict of str to float
+        Weight of each family's log lift in the blend; what lacks to 1 is the baseline's. Empty without a blend.
     scatter : DataFrame
         category, dispersion, heterogeneity, pairs: how pairs scatter about their forecast.
     unused : DataFrame
@@ -66,6 +73,8 @@ class Demand(Result):
     unused: pd.DataFrame
     n_periods: int
     discount: NewListingDiscount | None = None
+    variants: pd.DataFrame = field(default_factory=pd.DataFrame)
+    blend: dict[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = field(default_factory=tuple)
 
     def summary(self) -> list[str]:
@@ -109,7 +118,10 @@ def fit_demand(
     store_clusters: pd.Series | None,
     n_periods: int,
     *,
+    features: pd.DataFrame | None = None,
+    attributes: Sequence[str] = (),
     families: Sequence[Family] | None = None,
+    blend: bool = True,
     discount: NewListingDiscount | None = None,
     calendar: Sequence[Any] | None = None,
     exposure: Literal["extended", "span", "window"] = "extended",
@@ -131,13 +143,20 @@ def fit_demand(
     stores : DataFrame
         store_id.
     products : DataFrame
-        sku, category, price, cost (money).
+        sku, category, price, cost (money) and the ``attributes``.
     store_clusters : Series or None
         store_cluster by store_id (index); adds the family "cluster".
     n_periods : int
         Periods in the window.
+    features : DataFrame, optional
+        Store coordinates (index store_id), as of ``StoreFeatures.points()``; adds "nearest by mix" and "mix
+        affinity". With it, "nearest by sales" and "low rank" are tried too.
+    attributes : sequence of str
+        Columns of ``products`` the mix affinity may use.
     families : sequence of Family, optional
-        Families to choose from beside the baseline, instead of "cluster" alone.
+        Families to choose from beside the baseline, instead of those above.
+    blend : bool
+        Whether a blend of all families may be chosen, if there are at least two.
     discount : NewListingDiscount, optional
         From :func:`~geomarket.demand.discount.learn_discount`.
     calendar : sequence of dates, optional
@@ -161,124 +180,74 @@ def fit_demand(
 
     Notes
     -----
-    Size and rate: iterative proportional fitting on listed cells. Posterior mean of a listed pair: (a + y) / (b + E)
-    with a / b = size × rate × lift and a by variance components of held-out pairs, chance beyond Poisson counted as
-    less evidence. Intervals: 5 % and 95 % points of the gamma posterior of the mean (listed) and of the gamma
-    spread of true rates about forecasts (unlisted). They don't hold the uncertainty of sizes.
+    Posterior mean of a listed pair: (a + y) / (b + E) with a / b = size × rate × lift and a by variance components of
+    held-out pairs, chance beyond Poisson counted as less evidence. Families are compared by the deviance that goes with
+    that variance. Intervals: 5 % and 95 % points of the gamma posterior of the mean (listed) and of the gamma spread of
+    true rates about forecasts (unlisted). They don't hold the uncertainty of sizes. Store × SKU tables are held in
+    memory whole (8 bytes a cell, several at a time): above some 20 million cells fit chains or regions apart.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> listed = [(i, j) for i in range(4) for j in range(5) if (i + j) % 4]
+    >>> sales = pd.DataFrame({"store_id": [f"s{i}" for i, _ in listed], "sku": [f"k{j}" for _, j in listed],
+    ...                       "units": [rng.poisson(20.0 * (1 + i) * (1 + j)) for i, j in listed], "exposure": 10.0})
+    >>> stores = pd.DataFrame({"store_id": [f"s{i}" for i in range(4)]})
+    >>> products = pd.DataFrame({"sku": [f"k{j}" for j in range(5)], "category": "tea", "price": 3.0, "cost": 2.0})
+    >>> demand = fit_demand(sales, stores, products, None, n_periods=10)
+    >>> demand.table.loc[~demand.table["listed"], ["store_id", "sku", "family"]].head(2).values.tolist()
+    [['s0', 'k0', 'baseline'], ['s0', 'k4', 'baseline']]
     """
-    for column in ("price", "cost"):
+    for column in ("price", "cost", *attributes):
         if column not in products.columns:
             raise TableError(
                 f"products: column '{column}' is missing. Margins need price and cost of every SKU."
             )
     pairs = make_pairs(sales, stores, products, n_periods, calendar=calendar, exposure=exposure)
-    tried: list[Family] = [BaselineFamily()]
-    if families is not None:
-        tried += [family for family in families if family.name != "baseline"]
-    elif store_clusters is not None:
-        tried.append(ClusterFamily(store_clusters))
+    tried = (
+        list(families) if families is not None else _families(store_clusters, features, products, attributes)
+    )
+    tried = [family for family in tried if family.name != "baseline"]
     notes = list(pairs.notes)
     if holdout_share > 0:
-        chosen, holdout, scatter = _judge(pairs, tried, holdout_share, random_state)
+        selection = select_families(pairs, tried, blend=blend, share=holdout_share, random_state=random_state)
     else:
-        chosen, holdout, scatter = _unjudged(pairs, tried)
-        notes.append(f"No hold-out was made: family '{tried[-1].name}' is used everywhere without proof.")
-    surface = _forecast(pairs, tried, chosen["family"].tolist())
+        last = tried[-1] if tried else BaselineFamily()
+        selection = single_family(pairs, last)
+        notes.append(f"No hold-out was made: family '{last.name}' is used everywhere without proof.")
     _log.info("demand: %d pairs, %d families tried", len(pairs), len(tried))
-    table = _table(pairs, surface, chosen["family"].tolist(), scatter, products, discount)
+    table = _table(pairs, selection, products, discount)
     return Demand(
         table=table,
-        holdout=holdout,
-        chosen=chosen,
+        holdout=selection.holdout,
+        chosen=selection.chosen,
         validated=discount is not None,
-        scatter=_scatter_table(pairs, scatter),
+        scatter=_scatter_table(pairs, selection.scatter),
         unused=pairs.unused,
         n_periods=n_periods,
         discount=discount,
+        variants=selection.variants,
+        blend=selection.weights,
         notes=tuple(notes),
     )
 
 
-def _surfaces(pairs: Pairs, families: Sequence[Family]) -> dict[str, np.ndarray]:
-    """Fit every family's forecast of units per period."""
-    base = fit_baseline(pairs).surface(pairs.category)
-    return {family.name: base * family.lift(pairs, base) for family in families}
-
-
-def _mixed(pairs: Pairs, surfaces: dict[str, np.ndarray], chosen: Sequence[str]) -> np.ndarray:
-    mixed = np.empty_like(next(iter(surfaces.values())))
-    for c, name in enumerate(chosen):
-        columns = pairs.category == c
-        mixed[:, columns] = surfaces[name][:, columns]
-    return mixed
-
-
-def _forecast(pairs: Pairs, families: Sequence[Family], chosen: Sequence[str]) -> np.ndarray:
-    needed = [family for family in families if family.name in set(chosen)]
-    return _mixed(pairs, _surfaces(pairs, needed), chosen)
-
-
-def _judge(
-    pairs: Pairs, families: Sequence[Family], share: float, random_state: int
-) -> tuple[pd.DataFrame, pd.DataFrame, list[Scatter]]:
-    """Choose families on the inner part, report on the outer, and measure the scatter about the forecasts there."""
-    part = split_pairs(pairs, share, random_state)
-    first = _surfaces(pairs.only(part == TRAIN), families)
-    chosen = choose_families(pairs, part, first)
-    names = chosen["family"].tolist()
-    second = _surfaces(pairs.only(part != OUTER), families)
-    mixed = _mixed(pairs, second, names)
-    holdout = holdout_table(pairs, part, second, names, mixed)
-    held = np.flatnonzero((part == OUTER) | (part == INNER))
-    rate = np.where(
-        part[held] == OUTER,
-        mixed[pairs.store[held], pairs.sku[held]],
-        _mixed(pairs, first, names)[pairs.store[held], pairs.sku[held]],
-    )
-    return chosen, holdout, _scatters(pairs, held, np.nan_to_num(rate) * pairs.exposure[held], lost=0.0)
-
-
-def _unjudged(pairs: Pairs, families: Sequence[Family]) -> tuple[pd.DataFrame, pd.DataFrame, list[Scatter]]:
-    surfaces = _surfaces(pairs, families[-1:])
-    rate = surfaces[families[-1].name][pairs.store, pairs.sku]
-    lost = float(sum(pairs.shape))
-    scatter = _scatters(pairs, np.arange(len(pairs)), np.nan_to_num(rate) * pairs.exposure, lost)
-    chosen = pd.DataFrame(
-        {
-            "category": pairs.categories,
-            "family": families[-1].name,
-            "pairs": 0,
-            "gain": np.nan,
-            "gain_se": np.nan,
-            "reason": "no hold-out",
-        }
-    )
-    columns = [
-        "category",
-        "family",
-        "chosen",
-        "pairs",
-        "wmape",
-        "poisson_deviance",
-        "spearman_within_sku",
-        "bias",
-    ]
-    return chosen, pd.DataFrame(columns=columns), scatter
-
-
-def _scatters(
-    pairs: Pairs, rows: np.ndarray, mean: np.ndarray, lost: float, smallest: int = 200
-) -> list[Scatter]:
-    """Fit the scatter per category; a category with few pairs takes that of the whole shop."""
-    units, category = pairs.units[rows], pairs.category[pairs.sku[rows]]
-    overall = fit_scatter(units, mean, lost=lost)
-    found = []
-    for c in range(len(pairs.categories)):
-        inside = (category == c) & (mean > 0)
-        part = lost * inside.sum() / max(len(rows), 1)
-        found.append(
-            fit_scatter(units[inside], mean[inside], lost=part) if inside.sum() >= smallest else overall
-        )
+def _families(
+    store_clusters: pd.Series | None,
+    features: pd.DataFrame | None,
+    products: pd.DataFrame,
+    attributes: Sequence[str],
+) -> list[Family]:
+    found: list[Family] = []
+    if store_clusters is not None:
+        found.append(ClusterFamily(store_clusters))
+    if features is not None:
+        found += [
+            NearestByMix(features),
+            NearestBySales(),
+            MixAffinity(features, products, tuple(attributes)),
+            LowRank(),
+        ]
     return found
 
 
@@ -294,14 +263,11 @@ def _scatter_table(pairs: Pairs, scatter: Sequence[Scatter]) -> pd.DataFrame:
 
 
 def _table(
-    pairs: Pairs,
-    surface: np.ndarray,
-    chosen: Sequence[str],
-    scatter: Sequence[Scatter],
-    products: pd.DataFrame,
-    discount: NewListingDiscount | None,
+    pairs: Pairs, selection: Selection, products: pd.DataFrame, discount: NewListingDiscount | None
 ) -> pd.DataFrame:
     n_stores, n_skus = pairs.shape
+    surface, scatter = selection.surface(pairs), selection.scatter
+    chosen = selection.chosen["family"].tolist()
     units, factor_cv2 = surface.copy(), np.zeros(n_skus)
     if discount is not None:
         breadth = np.bincount(pairs.sku, minlength=n_skus) / n_stores
