@@ -94,16 +94,11 @@ def check(
     settings: Annotated[Path, typer.Argument(help="The plan.toml that names tables and settings.")],
 ) -> None:
     """Check the tables; print the data-quality report; exit non-zero where the plan would stop."""
-    from geomarket.market import load_market, quality_report, read_settings, stop_reasons
+    from geomarket.market import check_plan
 
-    with _errors_to_exit_codes():
-        resolved = read_settings(settings)
-        market = load_market(resolved)
-        _out.print(quality_report(market), markup=False)
-        reasons = stop_reasons(market, resolved)
-    for reason in reasons:
-        _err.print(f"The plan would stop: {reason}", style="red", markup=False)
-    raise typer.Exit(BAD_INPUT if reasons else DONE)
+    report = check_plan(settings)
+    _out.print(str(report), markup=False)
+    raise typer.Exit(report.status)
 
 
 @app.command()
@@ -113,7 +108,9 @@ def new(folder: Annotated[Path, typer.Argument(help="Folder to make.")]) -> None
 
     with _errors_to_exit_codes():
         write_template(folder)
-    _out.print(f"Wrote {folder}. Next: geomarket plan {folder / 'plan.toml'} --out {folder / 'plan'}", markup=False)
+    _out.print(
+        f"Wrote {folder}. Next: geomarket plan {folder / 'plan.toml'} --out {folder / 'plan'}", markup=False
+    )
 
 
 @app.command()

@@ -180,7 +180,16 @@ def _manifest(plan: Plan, trade: Trade) -> dict[str, Any]:
     market = plan.market
     rows = {
         name: len(frame)
-        for name in ("stores", "competitors", "products", "store_totals", "customers", "promotions", "points", "travel")
+        for name in (
+            "stores",
+            "competitors",
+            "products",
+            "store_totals",
+            "customers",
+            "promotions",
+            "points",
+            "travel",
+        )
         if (frame := getattr(market, name)) is not None
     }
     rows["sales"] = int(market.sales.count().execute())

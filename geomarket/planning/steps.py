@@ -38,6 +38,7 @@ from geomarket.store_clusters import (
 
 _log = logging.getLogger(__name__)
 
+
 @dataclass
 class Stopwatch:
     """Times the stages, logs them, and tells whoever shows progress."""
