@@ -113,8 +113,9 @@ def compare_on_totals(
     -------
     DataFrame
         model, label, sample ("in"/"out"), test ("fit year", "other year", "stores held out"), stores, r2_log
-        (1 − squared log errors over squared log deviations; below 0 is worse than the mean), mape, wmape,
-        spearman. Levels are set by the totals fitted to (for another year, by that year's sum).
+        (1 − squared log errors over squared log deviations; below 0 is worse than the mean), r2_pattern (the same
+        with the level free: errors about their own mean), mape, median_ape, wmape, spearman. Levels are set by the
+        totals fitted to (for another year, by that year's sum).
     """
     ids = stores["store_id"]
     in_year = totals_of(stores, totals, value)
@@ -238,11 +239,13 @@ def _total_scores(observed: Floats, expected: Floats, level: float | None = None
     positive = mu > 0
     log_y = np.log(y)
     spread = ((log_y - log_y.mean()) ** 2).sum() if len(y) else 0.0
-    r2 = 1 - ((log_y[positive] - np.log(mu[positive])) ** 2).sum() / spread if spread > 0 else np.nan
+    usable = spread > 0 and bool(positive.all())
+    error = log_y - np.log(mu) if usable else np.full(len(y), np.nan)
     return {
         "stores": int(seen.sum()),
         "without_demand": int((~positive).sum()),
-        "r2_log": float(r2) if positive.all() else np.nan,
+        "r2_log": float(1 - (error**2).sum() / spread) if usable else np.nan,
+        "r2_pattern": float(1 - ((error - error.mean()) ** 2).sum() / spread) if usable else np.nan,
         "mape": float(np.mean(np.abs(y - mu) / y)) if len(y) else np.nan,
         "median_ape": float(np.median(np.abs(y - mu) / y)) if len(y) else np.nan,
         "wmape": float(np.abs(y - mu).sum() / y.sum()) if len(y) else np.nan,

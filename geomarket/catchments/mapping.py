@@ -316,10 +316,10 @@ def comparison_sentences(comparison: pd.DataFrame) -> list[str]:
     score, label, rows = _score_rows(comparison)
     by_model = rows.set_index("model")[score]
     others = ", ".join(
-        f"{MODEL_LABELS[str(name)].lower()} {value:.2f}"
+        f"{MODEL_LABELS[str(name)].lower()} {value:.3f}"
         for name, value in by_model.drop("huff").dropna().items()
     )
-    lines = [f"{label} on the test '{rows['test'].iloc[0]}': fitted model {by_model['huff']:.2f}; {others}."]
+    lines = [f"{label} on the test '{rows['test'].iloc[0]}': fitted model {by_model['huff']:.3f}; {others}."]
     worse = by_model.drop("huff").dropna()
     worse = worse[worse > by_model["huff"]]
     if len(worse):
