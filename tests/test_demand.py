@@ -15,6 +15,7 @@ from geomarket.demand import (
     poisson_gamma,
 )
 from geomarket.demand.baseline import Baseline
+from geomarket.demand.evidence import gather_evidence
 from geomarket.demand.holdout import INNER, OUTER, TRAIN, deviance, split_pairs
 from geomarket.demand.shrinkage import fit_scatter, spread_of_ratios
 from geomarket.errors import NotSupportedError, TableError
@@ -165,9 +166,9 @@ def test_cluster_lifts_are_mild_without_clusters_in_the_truth():
     pairs = make_pairs(sales, stores, products, 26)
     base = fit_baseline(pairs).surface(pairs.category)
     clusters = pd.Series([f"C{i % 5}" for i in range(30)], index=stores["store_id"])
-    lift = ClusterFamily(clusters).lift(pairs, base)
+    lift = ClusterFamily(clusters).lift(gather_evidence(pairs, base))
     assert np.std(lift) < 0.05
-    none = ClusterFamily(clusters.drop("s00")).lift(pairs, base)
+    none = ClusterFamily(clusters.drop("s00")).lift(gather_evidence(pairs, base))
     np.testing.assert_array_equal(none[0], 1.0)
 
 

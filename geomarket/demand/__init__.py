@@ -6,12 +6,16 @@ pairs held out, the baseline on ties. Forecasts for unlisted pairs run high, bec
 called unvalidated until a discount has been learnt from pairs that were listed later.
 """
 
+from geomarket.demand.affinity import MixAffinity
 from geomarket.demand.baseline import Baseline, fit_baseline, fit_biproportional
 from geomarket.demand.discount import NewListingDiscount, learn_discount
+from geomarket.demand.evidence import Evidence, gather_evidence
 from geomarket.demand.exposure import listing_exposure, listing_spans
 from geomarket.demand.families import BaselineFamily, ClusterFamily, Family
 from geomarket.demand.holdout import holdout_metrics
+from geomarket.demand.lowrank import LowRank
 from geomarket.demand.model import Demand, fit_demand
+from geomarket.demand.neighbours import NearestByMix, NearestBySales
 from geomarket.demand.pairs import Pairs, make_pairs
 from geomarket.demand.shrinkage import poisson_gamma
 
@@ -20,12 +24,18 @@ __all__ = [
     "BaselineFamily",
     "ClusterFamily",
     "Demand",
+    "Evidence",
     "Family",
+    "LowRank",
+    "MixAffinity",
+    "NearestByMix",
+    "NearestBySales",
     "NewListingDiscount",
     "Pairs",
     "fit_baseline",
     "fit_biproportional",
     "fit_demand",
+    "gather_evidence",
     "holdout_metrics",
     "learn_discount",
     "listing_exposure",

@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from geomarket.demand.evidence import attribute_matrix, gather_evidence, store_coordinates
-from geomarket.demand.pairs import Pairs
+from geomarket.demand.evidence import Evidence, attribute_matrix, store_coordinates
 
 __all__ = ["MixAffinity"]
 
@@ -52,25 +51,26 @@ class MixAffinity:
         """Return the strengths of the ridge to choose from."""
         return [replace(self, common=common, own=own) for common in (30.0,) for own in (20.0, 80.0, 320.0)]
 
-    def lift(self, pairs: Pairs, base: np.ndarray) -> np.ndarray:
+    def lift(self, evidence: Evidence) -> np.ndarray:
         """Return the lifts of every store × SKU."""
-        evidence = gather_evidence(pairs, base)
+        pairs = evidence.pairs
         x = store_coordinates(
             self.features, pairs.stores, min(self.n_components, max(pairs.shape[0] // 6, 1))
         )
         a = attribute_matrix(self.products, pairs.skus, self.attributes)
-        log_lift = np.zeros(base.shape)
+        log_lift = np.zeros(pairs.shape)
         for _ in range(self.rounds):
-            response, weight = evidence.working(log_lift)
-            log_lift = x @ self._slopes(x, a, response, weight).T
-        return np.exp(np.clip(log_lift, -3.0, 3.0))
+            response, weight = evidence.working(log_lift[pairs.store, pairs.sku])
+            slopes = self._slopes(x, a, evidence.grid(weight), evidence.grid(weight * response))
+            log_lift = np.clip(x @ slopes.T, -3.0, 3.0)
+        return np.exp(log_lift)
 
-    def _slopes(self, x: np.ndarray, a: np.ndarray, response: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    def _slopes(self, x: np.ndarray, a: np.ndarray, weight: np.ndarray, weighted: np.ndarray) -> np.ndarray:
         """Return the slopes of every SKU, shape (n_skus, n_components)."""
         d, p = x.shape[1], a.shape[1]
         products = (x[:, :, None] * x[:, None, :]).reshape(len(x), d * d)
         curvature = (weight.T @ products).reshape(-1, d, d)
-        pull = (weight * response).T @ x
+        pull = weighted.T @ x
         squares = (a[:, :, None] * a[:, None, :]).reshape(len(a), p * p)
         whole = (
             (curvature.reshape(-1, d * d).T @ squares)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -16,39 +17,75 @@ __all__ = ["Evidence", "attribute_matrix", "gather_evidence", "store_coordinates
 
 @dataclass(frozen=True)
 class Evidence:
-    """Units seen and expected, and the variance of the one about the other; 0 where a pair isn't listed.
+    """Listed pairs, the units expected of them by size × rate, and how far those seen may stray by chance.
 
     Attributes
     ----------
-    units, mean, variance : ndarray of shape (n_stores, n_skus)
+    pairs : Pairs
+        Listed pairs.
+    base : ndarray of shape (n_stores, n_skus)
+        Size × rate, units per period.
+    mean, variance : ndarray of shape (n_pairs,)
+        Units expected, and the variance of units about that; 0 where nothing is expected.
     """
 
-    units: np.ndarray
+    pairs: Pairs
+    base: np.ndarray
     mean: np.ndarray
     variance: np.ndarray
 
-    def weight(self) -> np.ndarray:
-        """Return the precision of each pair's ratio of seen to expected (0 where not listed)."""
+    def grid(self, values: np.ndarray) -> np.ndarray:
+        """Lay a figure per pair out store by SKU, with 0 where a pair isn't listed."""
+        laid = np.zeros(self.pairs.shape)
+        laid[self.pairs.store, self.pairs.sku] = values
+        return laid
+
+    @cached_property
+    def units_grid(self) -> np.ndarray:
+        """Units seen, store by SKU."""
+        return self.grid(np.where(self.mean > 0, self.pairs.units, 0.0))
+
+    @cached_property
+    def mean_grid(self) -> np.ndarray:
+        """Units expected, store by SKU."""
+        return self.grid(self.mean)
+
+    @cached_property
+    def variance_grid(self) -> np.ndarray:
+        """Variance of units, store by SKU."""
+        return self.grid(self.variance)
+
+    @property
+    def precision(self) -> np.ndarray:
+        """One over the variance of each pair's ratio of seen to expected."""
         return np.divide(self.mean**2, self.variance, out=np.zeros_like(self.mean), where=self.variance > 0)
 
     def working(self, log_lift: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return working response and weight of a log-linear model at the given log lifts.
+        """Return working response and weight of a log-linear model at given log lifts, per pair.
 
         The step from the current fit is held within (-1, 2), so that one freak pair can't throw the fit.
+
+        Parameters
+        ----------
+        log_lift : ndarray of shape (n_pairs,)
+            Current fit.
+
+        Returns
+        -------
+        tuple of two ndarrays of shape (n_pairs,)
         """
-        lift = np.exp(log_lift)
-        mean = self.mean * lift
-        listed = self.mean > 0
-        step = np.divide(self.units - mean, mean, out=np.zeros_like(mean), where=listed & (mean > 0))
-        # The part of the variance that grows with the mean, and the part that grows with its square, follow the lift.
-        chance = np.divide(self.variance, self.mean, out=np.zeros_like(mean), where=listed)
-        spread = np.divide(chance, mean, out=np.ones_like(mean), where=listed & (mean > 0))
-        weight = np.where(listed, 1 / np.maximum(spread, 1e-12), 0.0)
+        mean = self.mean * np.exp(log_lift)
+        known = mean > 0
+        step = np.divide(self.pairs.units - mean, mean, out=np.zeros_like(mean), where=known)
+        # The part of the variance that grows with the mean follows the lift; so does, squared, the part that grows
+        # with its square.
+        chance = np.divide(self.variance, self.mean, out=np.zeros_like(mean), where=known)
+        weight = np.divide(mean, chance, out=np.zeros_like(mean), where=known & (chance > 0))
         return log_lift + np.clip(step, -1.0, 2.0), weight
 
 
 def gather_evidence(pairs: Pairs, base: np.ndarray) -> Evidence:
-    """Lay out what was seen and expected, with the scatter of each category.
+    """Compare what was seen with what size × rate expects, with the scatter of each category.
 
     Parameters
     ----------
@@ -63,16 +100,12 @@ def gather_evidence(pairs: Pairs, base: np.ndarray) -> Evidence:
     """
     mean = pairs.exposure * np.nan_to_num(base[pairs.store, pairs.sku])
     variance = np.zeros(len(pairs))
-    n_stores, n_skus = pairs.shape
     for c in range(len(pairs.categories)):
         rows = np.flatnonzero((pairs.pair_category == c) & (mean > 0))
         if len(rows):
             lost = float(len(np.unique(pairs.sku[rows])) + len(np.unique(pairs.store[rows])))
             variance[rows] = fit_scatter(pairs.units[rows], mean[rows], lost=lost).variance(mean[rows])
-    laid = [np.zeros((n_stores, n_skus)) for _ in range(3)]
-    for grid, values in zip(laid, (np.where(mean > 0, pairs.units, 0.0), mean, variance)):
-        grid[pairs.store, pairs.sku] = values
-    return Evidence(*laid)
+    return Evidence(pairs, base, mean, variance)
 
 
 def store_coordinates(
@@ -115,7 +148,7 @@ def attribute_matrix(products: pd.DataFrame, skus: pd.Index, columns: Sequence[s
     skus : Index
         SKUs wanted, in order.
     columns : sequence of str
-        Attributes. Of words the 20 commonest count, if five SKUs share them; the rest is "other". A missing figure
+        Attributes. Of words the 12 commonest count, if five SKUs share them; the rest is "other". A missing figure
         counts as the mean. Figures that are all positive and span more than a factor of five are taken in logs
         (price, pack size).
 
@@ -139,7 +172,7 @@ def attribute_matrix(products: pd.DataFrame, skus: pd.Index, columns: Sequence[s
 def _dummies(values: pd.Series) -> np.ndarray:
     words = values.astype("str").fillna("missing")
     counts = words.value_counts().sort_index().sort_values(ascending=False, kind="stable")
-    common = words.isin(counts.index[counts >= 5][:20])
+    common = words.isin(counts.index[counts >= 5][:12])
     return pd.get_dummies(words.where(common, "other"), dtype=float).sort_index(axis=1).to_numpy()
 
 

@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 import pandas as pd
 
-from geomarket.demand.pairs import Pairs
+from geomarket.demand.evidence import Evidence
 from geomarket.demand.shrinkage import fit_scatter, shrunk_ratios
 from geomarket.errors import TableError
 
@@ -32,8 +32,8 @@ class Family(Protocol):
         """Return the settings to choose from on the hold-out; itself where there is nothing to set."""
         ...
 
-    def lift(self, pairs: Pairs, base: np.ndarray) -> np.ndarray:
-        """Return lifts of shape (n_stores, n_skus) over ``base``, learnt from ``pairs`` alone."""
+    def lift(self, evidence: Evidence) -> np.ndarray:
+        """Return lifts of shape (n_stores, n_skus) over ``evidence.base``, learnt from its pairs alone."""
         ...
 
 
@@ -47,9 +47,9 @@ class BaselineFamily:
         """Return itself."""
         return [self]
 
-    def lift(self, pairs: Pairs, base: np.ndarray) -> np.ndarray:
+    def lift(self, evidence: Evidence) -> np.ndarray:
         """Return 1 for every store × SKU."""
-        return np.ones(base.shape)
+        return np.ones(evidence.base.shape)
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,9 @@ class ClusterFamily:
         """Return itself."""
         return [self]
 
-    def lift(self, pairs: Pairs, base: np.ndarray) -> np.ndarray:
+    def lift(self, evidence: Evidence) -> np.ndarray:
         """Return the lifts of every store × SKU."""
+        pairs, mean = evidence.pairs, evidence.mean
         if not self.clusters.index.is_unique:
             raise TableError("store_clusters: a store_id repeats. Give each store one cluster.")
         names = self.clusters.reindex(pairs.stores)
@@ -85,7 +86,6 @@ class ClusterFamily:
         lifts = np.ones((n_clusters + 1, n_skus))  # the last row stands for stores without a cluster
         if n_clusters < 2:
             return lifts[cluster]
-        mean = pairs.exposure * np.nan_to_num(base[pairs.store, pairs.sku])
         home = cluster[pairs.store]
         for c in range(len(pairs.categories)):
             rows = np.flatnonzero((pairs.pair_category == c) & (home >= 0) & (mean > 0))

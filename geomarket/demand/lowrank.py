@@ -8,13 +8,13 @@ from typing import Literal
 
 import numpy as np
 
-from geomarket.demand.evidence import Evidence, gather_evidence
+from geomarket.demand.evidence import Evidence
 from geomarket.demand.pairs import Pairs
 
 __all__ = ["LowRank"]
 
 _OWN_EFFECTS = {"store": 1.0, "sku": 4.0, "store_category": 5.0}
-"""Prior precision of the main effects, in pairs."""
+"""Prior precision of the main effects, in pairs of mean weight."""
 
 
 @dataclass(frozen=True)
@@ -54,92 +54,119 @@ class LowRank:
         ways: tuple[Literal["equal", "precision"], ...] = ("equal", "precision")
         return [replace(self, rank=rank, weighting=weighting) for rank in ranks for weighting in ways]
 
-    def lift(self, pairs: Pairs, base: np.ndarray) -> np.ndarray:
+    def lift(self, evidence: Evidence) -> np.ndarray:
         """Return the lifts of every store × SKU."""
-        evidence = gather_evidence(pairs, base)
-        listed = evidence.mean > 0
-        weight = self._weights(evidence, listed)
-        response = _log_ratio(evidence, listed)
-        effects = _Effects(
-            np.zeros(pairs.shape[1]),
-            np.zeros(pairs.shape[0]),
-            np.zeros((pairs.shape[0], len(pairs.categories))),
-        )
+        pairs = evidence.pairs
+        weight = self._weights(evidence)
+        response = _log_ratio(evidence)
+        effects = _Effects.none(pairs)
         for _ in range(4):
-            effects.refit(response, weight, pairs.category)
-        left = response - effects.total(pairs.category)
-        skus = _start(left * weight / (weight + self.ridge), self.rank)
-        tastes = np.zeros(response.shape)
-        for _ in range(self.rounds):
-            stores = _solve(skus, left, weight, self.ridge)
-            skus = _solve(stores, left.T, weight.T, self.ridge)
-            tastes = stores @ skus.T
-            effects.refit(response - tastes, weight, pairs.category)
-            left = response - effects.total(pairs.category)
-        lift = np.exp(np.clip(effects.total(pairs.category) + tastes, -4.0, 4.0))
-        return lift * _levels(evidence, lift, pairs.category)
+            effects.refit(response, weight)
+        left = response - effects.at_pairs()
+        weights = evidence.grid(weight)
+        stores, skus = np.zeros((pairs.shape[0], 1)), np.zeros((pairs.shape[1], 1))
+        if self.rank > 0:
+            skus = _start(evidence.grid(left * weight / (weight + self.ridge)), self.rank)
+        for _ in range(self.rounds if self.rank > 0 else 0):
+            weighted = evidence.grid(weight * left)
+            stores = _solve(skus, weighted, weights, self.ridge)
+            skus = _solve(stores, weighted.T, weights.T, self.ridge)
+            tastes = (stores[pairs.store] * skus[pairs.sku]).sum(axis=1)
+            effects.refit(response - tastes, weight)
+            left = response - effects.at_pairs()
+        lift = np.exp(np.clip(effects.surface() + stores @ skus.T, -4.0, 4.0))
+        return lift * _levels(evidence, lift)
 
-    def _weights(self, evidence: Evidence, listed: np.ndarray) -> np.ndarray:
+    def _weights(self, evidence: Evidence) -> np.ndarray:
+        known = evidence.mean > 0
         if self.weighting == "equal":
-            return listed.astype(float)
-        precision = evidence.weight()
-        return precision / precision[listed].mean()
+            return known.astype(float)
+        precision = evidence.precision
+        return precision / precision[known].mean()
 
 
-def _log_ratio(evidence: Evidence, listed: np.ndarray) -> np.ndarray:
+def _log_ratio(evidence: Evidence) -> np.ndarray:
     """Return log of seen over expected, half a purchase added to both so that nothing sold has a logarithm."""
-    dispersion = np.divide(evidence.variance, evidence.mean, out=np.ones_like(evidence.mean), where=listed)
+    known = evidence.mean > 0
+    dispersion = np.divide(evidence.variance, evidence.mean, out=np.ones_like(evidence.mean), where=known)
     # The smallest ratio of variance to mean in sight is what one purchase amounts to.
-    purchase = max(1.0, float(np.quantile(dispersion[listed], 0.05)))
-    ratio = (evidence.units + purchase / 2) / np.where(listed, evidence.mean + purchase / 2, 1.0)
-    return np.where(listed, np.log(np.maximum(ratio, 1e-12)), 0.0)
+    purchase = max(1.0, float(np.quantile(dispersion[known], 0.05)))
+    return np.where(
+        known, np.log((evidence.pairs.units + purchase / 2) / (evidence.mean + purchase / 2)), 0.0
+    )
 
 
 @dataclass
 class _Effects:
     """Main effects on the log scale: of SKUs, of stores, of stores in a category."""
 
+    pairs: Pairs
     sku: np.ndarray
     store: np.ndarray
     own: np.ndarray
 
-    def total(self, category: np.ndarray) -> np.ndarray:
-        return self.sku + self.store[:, None] + self.own[:, category]
+    @classmethod
+    def none(cls, pairs: Pairs) -> _Effects:
+        n_stores, n_skus = pairs.shape
+        return cls(pairs, np.zeros(n_skus), np.zeros(n_stores), np.zeros((n_stores, len(pairs.categories))))
 
-    def refit(self, response: np.ndarray, weight: np.ndarray, category: np.ndarray) -> None:
+    def at_pairs(self) -> np.ndarray:
+        own = self.own[self.pairs.store, self.pairs.pair_category]
+        return self.sku[self.pairs.sku] + self.store[self.pairs.store] + own
+
+    def surface(self) -> np.ndarray:
+        return self.sku + self.store[:, None] + self.own[:, self.pairs.category]
+
+    def refit(self, response: np.ndarray, weight: np.ndarray) -> None:
         """Refit one kind after the other, each drawn to 0 (SKUs to the mean of their category)."""
-        groups = np.eye(self.own.shape[1])[category]
-        left = response - self.store[:, None] - self.own[:, category]
-        count, total = weight.sum(axis=0), (weight * left).sum(axis=0)
-        raw = total / np.maximum(count, 1e-9)
+        pairs, (n_stores, n_skus) = self.pairs, self.pairs.shape
+        n_categories = self.own.shape[1]
+        cell = pairs.store * n_categories + pairs.pair_category
+        own = self.own.ravel()[cell]
+
+        left = response - self.store[pairs.store] - own
+        count = np.bincount(pairs.sku, weights=weight, minlength=n_skus)
+        total = np.bincount(pairs.sku, weights=weight * left, minlength=n_skus)
         trust = count / (count + _OWN_EFFECTS["sku"])
-        middle = (groups.T @ (raw * trust)) / np.maximum(groups.T @ trust, 1e-9)
-        self.sku = (total + _OWN_EFFECTS["sku"] * (groups @ middle)) / (count + _OWN_EFFECTS["sku"])
-        left = response - self.sku
-        self.store = (weight * (left - self.own[:, category])).sum(axis=1)
-        self.store /= weight.sum(axis=1) + _OWN_EFFECTS["store"]
-        left = left - self.store[:, None]
-        self.own = ((weight * left) @ groups) / (weight @ groups + _OWN_EFFECTS["store_category"])
+        raw = total / np.maximum(count, 1e-9)
+        middle = np.bincount(pairs.category, weights=raw * trust) / np.maximum(
+            np.bincount(pairs.category, weights=trust), 1e-9
+        )
+        self.sku = trust * raw + (1 - trust) * middle[pairs.category]
+
+        left = response - self.sku[pairs.sku]
+        count = np.bincount(pairs.store, weights=weight, minlength=n_stores)
+        total = np.bincount(pairs.store, weights=weight * (left - own), minlength=n_stores)
+        self.store = total / (count + _OWN_EFFECTS["store"])
+
+        left = left - self.store[pairs.store]
+        count = np.bincount(cell, weights=weight, minlength=n_stores * n_categories)
+        total = np.bincount(cell, weights=weight * left, minlength=n_stores * n_categories)
+        self.own = (total / (count + _OWN_EFFECTS["store_category"])).reshape(n_stores, n_categories)
 
 
-def _levels(evidence: Evidence, lift: np.ndarray, category: np.ndarray) -> np.ndarray:
+def _levels(evidence: Evidence, lift: np.ndarray) -> np.ndarray:
     """Return the factor per SKU that makes its category's forecasts meet what listed pairs sold."""
-    seen = np.bincount(category, weights=evidence.units.sum(axis=0))
-    meant = np.bincount(category, weights=(evidence.mean * lift).sum(axis=0))
-    return np.divide(seen, meant, out=np.ones_like(seen), where=meant > 0)[category]
+    pairs = evidence.pairs
+    meant = evidence.mean * lift[pairs.store, pairs.sku]
+    seen_by, meant_by = (np.bincount(pairs.pair_category, weights=x) for x in (pairs.units, meant))
+    return np.divide(seen_by, meant_by, out=np.ones_like(seen_by), where=meant_by > 0)[pairs.category]
 
 
 def _start(shrunk: np.ndarray, rank: int) -> np.ndarray:
     """Return SKU factors from the leading singular vectors, with signs fixed."""
-    _, singular, right = np.linalg.svd(shrunk, full_matrices=False)
-    rank = min(rank, len(singular))
-    sign = np.sign(right[np.arange(rank), np.abs(right[:rank]).argmax(axis=1)])
-    return right[:rank].T * np.sqrt(singular[:rank]) * sign
+    wide = shrunk.shape[0] <= shrunk.shape[1]
+    values, vectors = np.linalg.eigh(shrunk @ shrunk.T if wide else shrunk.T @ shrunk)
+    singular = np.sqrt(np.maximum(values[::-1][:rank], 1e-24))
+    leading = vectors[:, ::-1][:, :rank]
+    factors = shrunk.T @ leading / np.sqrt(singular) if wide else leading * np.sqrt(singular)
+    sign = np.sign(factors[np.abs(factors).argmax(axis=0), np.arange(factors.shape[1])])
+    return factors * sign
 
 
-def _solve(other: np.ndarray, response: np.ndarray, weight: np.ndarray, ridge: float) -> np.ndarray:
+def _solve(other: np.ndarray, weighted: np.ndarray, weight: np.ndarray, ridge: float) -> np.ndarray:
     """Return each row's factors given those of the columns: one ridge regression per row."""
     rank = other.shape[1]
     squares = (other[:, :, None] * other[:, None, :]).reshape(len(other), rank * rank)
     curvature = (weight @ squares).reshape(-1, rank, rank) + ridge * np.eye(rank)
-    return np.linalg.solve(curvature, ((weight * response) @ other)[..., None])[..., 0]
+    return np.linalg.solve(curvature, (weighted @ other)[..., None])[..., 0]

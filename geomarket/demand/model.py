@@ -52,6 +52,8 @@ class Demand(Result):
         Whether unlisted forecasts carry a new-listing discount learnt from pairs that were listed later.
     discount : NewListingDiscount or None
         The discount they carry.
+    families : tuple of Family
+        Those tried beside the baseline, as they were set in the end.
     variants : DataFrame
         family, setting, deviance (mean per inner pair), chosen: settings tried within the families.
     blend : dict of str to float
@@ -73,6 +75,7 @@ class Demand(Result):
     unused: pd.DataFrame
     n_periods: int
     discount: NewListingDiscount | None = None
+    families: tuple[Family, ...] = ()
     variants: pd.DataFrame = field(default_factory=pd.DataFrame)
     blend: dict[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = field(default_factory=tuple)
@@ -121,6 +124,7 @@ def fit_demand(
     features: pd.DataFrame | None = None,
     attributes: Sequence[str] = (),
     families: Sequence[Family] | None = None,
+    tune: bool = True,
     blend: bool = True,
     discount: NewListingDiscount | None = None,
     calendar: Sequence[Any] | None = None,
@@ -155,6 +159,8 @@ def fit_demand(
         Columns of ``products`` the mix affinity may use.
     families : sequence of Family, optional
         Families to choose from beside the baseline, instead of those above.
+    tune : bool
+        Whether settings within the families (neighbours, ranks, ridges) are chosen on the hold-out too.
     blend : bool
         Whether a blend of all families may be chosen, if there are at least two.
     discount : NewListingDiscount, optional
@@ -210,7 +216,9 @@ def fit_demand(
     tried = [family for family in tried if family.name != "baseline"]
     notes = list(pairs.notes)
     if holdout_share > 0:
-        selection = select_families(pairs, tried, blend=blend, share=holdout_share, random_state=random_state)
+        selection = select_families(
+            pairs, tried, tune=tune, blend=blend, share=holdout_share, random_state=random_state
+        )
     else:
         last = tried[-1] if tried else BaselineFamily()
         selection = single_family(pairs, last)
@@ -226,6 +234,7 @@ def fit_demand(
         unused=pairs.unused,
         n_periods=n_periods,
         discount=discount,
+        families=tuple(family for family in selection.families if family.name != "baseline"),
         variants=selection.variants,
         blend=selection.weights,
         notes=tuple(notes),

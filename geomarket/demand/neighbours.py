@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from geomarket.demand.evidence import Evidence, gather_evidence, store_coordinates
-from geomarket.demand.pairs import Pairs
+from geomarket.demand.evidence import Evidence, store_coordinates
 from geomarket.demand.shrinkage import shrunk_ratios
 
 __all__ = ["NearestByMix", "NearestBySales"]
@@ -41,11 +40,11 @@ class NearestByMix:
         """Return the numbers of neighbours to choose from."""
         return [replace(self, k=k) for k in NEIGHBOURS if k < n_stores / 2] or [self]
 
-    def lift(self, pairs: Pairs, base: np.ndarray) -> np.ndarray:
+    def lift(self, evidence: Evidence) -> np.ndarray:
         """Return the lifts of every store × SKU."""
-        points = store_coordinates(self.features, pairs.stores)
+        points = store_coordinates(self.features, evidence.pairs.stores)
         apart = ((points[:, None, :] - points[None]) ** 2).sum(axis=2)
-        return _neighbour_lifts(pairs, gather_evidence(pairs, base), _nearest(-apart, self.k))
+        return _neighbour_lifts(evidence, _nearest(-apart, self.k))
 
 
 @dataclass(frozen=True)
@@ -70,24 +69,18 @@ class NearestBySales:
         """Return the numbers of neighbours to choose from."""
         return [replace(self, k=k) for k in NEIGHBOURS if k < n_stores / 2] or [self]
 
-    def lift(self, pairs: Pairs, base: np.ndarray) -> np.ndarray:
+    def lift(self, evidence: Evidence) -> np.ndarray:
         """Return the lifts of every store × SKU."""
-        evidence = gather_evidence(pairs, base)
         alike = np.maximum(_similarity(evidence), 0.0)
-        return _neighbour_lifts(pairs, evidence, _nearest(alike, self.k) * alike)
+        return _neighbour_lifts(evidence, _nearest(alike, self.k) * alike)
 
 
 def _similarity(evidence: Evidence, pseudo: float = 20.0) -> np.ndarray:
-    listed = evidence.variance > 0
-    apart = np.divide(
-        evidence.units - evidence.mean,
-        np.sqrt(evidence.variance),
-        out=np.zeros_like(evidence.mean),
-        where=listed,
-    )
-    apart = np.clip(apart, -3.0, 3.0)
-    together = (apart**2) @ listed.T.astype(float)
-    return (apart @ apart.T) / (np.sqrt(together * together.T) + pseudo)
+    error = np.sqrt(evidence.variance)
+    apart = np.divide(evidence.pairs.units - evidence.mean, error, out=np.zeros_like(error), where=error > 0)
+    grid = evidence.grid(np.clip(apart, -3.0, 3.0))
+    together = (grid**2) @ (evidence.variance_grid > 0).T.astype(float)
+    return (grid @ grid.T) / (np.sqrt(together * together.T) + pseudo)
 
 
 def _nearest(closeness: np.ndarray, k: int) -> np.ndarray:
@@ -101,9 +94,10 @@ def _nearest(closeness: np.ndarray, k: int) -> np.ndarray:
     return marks
 
 
-def _neighbour_lifts(pairs: Pairs, evidence: Evidence, weight: np.ndarray) -> np.ndarray:
-    observed, expected = weight @ evidence.units, weight @ evidence.mean
-    variance = (weight**2) @ evidence.variance
+def _neighbour_lifts(evidence: Evidence, weight: np.ndarray) -> np.ndarray:
+    pairs = evidence.pairs
+    observed, expected = weight @ evidence.units_grid, weight @ evidence.mean_grid
+    variance = (weight**2) @ evidence.variance_grid
     lifts = np.ones_like(observed)
     for c in range(len(pairs.categories)):
         columns = pairs.category == c

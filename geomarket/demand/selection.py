@@ -10,6 +10,7 @@ import pandas as pd
 
 from geomarket.demand.baseline import fit_baseline
 from geomarket.demand.blend import blend_weights, blended
+from geomarket.demand.evidence import gather_evidence
 from geomarket.demand.families import BaselineFamily, Family
 from geomarket.demand.holdout import (
     INNER,
@@ -55,8 +56,9 @@ class Selection:
         """Fit what is needed to all pairs and return units per period, shape (n_stores, n_skus)."""
         names = self.chosen["family"].tolist()
         needed = set(names) | (set(self.weights) if BLEND in names else set())
-        base = fit_baseline(pairs).surface(pairs.category)
-        lifts = {family.name: family.lift(pairs, base) for family in self.families if family.name in needed}
+        fit = _Fit(pairs)
+        base = fit.base
+        lifts = {family.name: fit.lift(family) for family in self.families if family.name in needed}
         surface = np.empty_like(base)
         for c, name in enumerate(names):
             columns = pairs.category == c
@@ -69,7 +71,7 @@ class Selection:
 
 
 def select_families(
-    pairs: Pairs, families: Sequence[Family], *, blend: bool, share: float, random_state: int
+    pairs: Pairs, families: Sequence[Family], *, tune: bool, blend: bool, share: float, random_state: int
 ) -> Selection:
     """Choose settings, blend weights and a family per category on the inner part; report on the outer.
 
@@ -79,6 +81,8 @@ def select_families(
         All listed pairs.
     families : sequence of Family
         Beside the baseline.
+    tune : bool
+        Whether to choose settings within the families too.
     blend : bool
         Whether a blend of all families may be chosen too (needs at least two).
     share : float
@@ -102,7 +106,7 @@ def select_families(
     rows = []
     for family in families:
         best, best_loss = family, np.inf
-        for variant in family.variants(pairs.shape[0]):
+        for variant in family.variants(pairs.shape[0]) if tune else [family]:
             lift = first.lift(variant)[pairs.store[inner], pairs.sku[inner]]
             loss = float(np.nansum(quasi_deviance(units, base * lift * exposure, *noise)))
             rows.append((family.name, _settings(variant), loss / max(len(inner), 1)))
@@ -183,14 +187,14 @@ class _Fit:
     """The baseline and lifts learnt from one part of the pairs."""
 
     def __init__(self, pairs: Pairs) -> None:
-        self.pairs = pairs
         self.base = fit_baseline(pairs).surface(pairs.category)
+        self.evidence = gather_evidence(pairs, self.base)
 
     def at(self, pairs: Pairs, rows: np.ndarray) -> np.ndarray:
         return self.base[pairs.store[rows], pairs.sku[rows]]
 
     def lift(self, family: Family) -> np.ndarray:
-        return family.lift(self.pairs, self.base)
+        return family.lift(self.evidence)
 
 
 def _settings(family: Family) -> str:

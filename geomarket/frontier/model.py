@@ -157,7 +157,8 @@ def local_frontier(
     store_clusters : Series, optional
         Clusters that local lifts of the demand forecasts may use (the same for every number of clusters).
     families : sequence of Family, optional
-        Passed to :func:`~geomarket.demand.model.fit_demand`.
+        Families of local lifts, as set (``Demand.families``), instead of store clusters alone; fitted anew and chosen
+        from in every fold.
     discount : NewListingDiscount, optional
         Applied to forecasts of unlisted pairs in every fold.
     space : str

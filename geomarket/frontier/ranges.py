@@ -81,6 +81,7 @@ def fit_fold(
         store_clusters,
         folds.n_periods[number],
         families=families,
+        tune=False,
         discount=discount,
         random_state=random_state,
     )
