@@ -16,12 +16,14 @@ from itertools import pairwise
 
 import numba as nb
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from geomarket.errors import NotSupportedError
 
 __all__ = ["KMeansFit", "fit_kmeans", "nearest"]
 
 SUMMARY_ROWS = 1_500
+ROWS_PER_TYPE = 250
 SAMPLE_PER_MICRO = 20
 CHUNKS = 16  # fixed, so that sums don't depend on the number of threads
 SAME_BASIN = 0.85  # starts whose partitions agree this much (adjusted Rand index) end in the same optimum
@@ -69,8 +71,9 @@ def fit_kmeans(
 ) -> KMeansFit:
     """Partition weighted points into k clusters of least within-cluster sum of squares.
 
-    k-means++ seeds, Lloyd iterations to a fixed point (no row changes cluster). With more than
-    ``2 * summary_rows`` rows the starts run on ``summary_rows`` weighted micro-centroids.
+    k-means++ seeds, Lloyd iterations to a fixed point (no row changes cluster). Large tables are first summarised
+    to weighted micro-centroids, 250 a cluster but at most ``summary_rows``; tables of no more than twice that many
+    rows are started on all rows.
 
     Parameters
     ----------
@@ -85,7 +88,7 @@ def fit_kmeans(
     random_state : int
         Seed.
     summary_rows : int
-        Size of the summary.
+        Largest size of the summary.
     keep : int
         How many clearly different starts (adjusted Rand index of their partitions below 0.85) are tried on
         all rows.
@@ -121,11 +124,12 @@ def fit_kmeans(
     _check_distinct(points, k)
     rng = np.random.default_rng(random_state)
     single = points.astype(np.float32)
-    if len(points) > 2 * summary_rows:
-        ground, mass = _summarise(single, weights, summary_rows, rng)
-    else:
-        ground, mass = single, weights
+    rows = min(summary_rows, ROWS_PER_TYPE * max(k, 2))
     with _threads() as pool:
+        if len(points) > 2 * rows:
+            ground, mass = _summarise(pool, single, weights, rows, rng)
+        else:
+            ground, mass = single, weights
         starts = _starts(pool, ground, mass, rng.random((n_init, k)))
         runners, scores, passes = _race(pool, single, weights, _distinct(starts, mass, keep))
     centroids, labels, own = _settle(points, weights, runners[0])
@@ -203,28 +207,37 @@ def _check_distinct(points: np.ndarray, k: int) -> None:
 
 
 def _summarise(
-    points: np.ndarray, weights: np.ndarray, rows: int, rng: np.random.Generator
+    pool: ThreadPoolExecutor, points: np.ndarray, weights: np.ndarray, rows: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Weighted micro-centroids: Lloyd passes from randomly drawn rows, the first on a sample, the last on all."""
     centres = points[rng.choice(len(points), size=rows, replace=False)]
     sample = rng.choice(len(points), size=min(len(points), SAMPLE_PER_MICRO * rows), replace=False)
     for part in (np.sort(sample), slice(None)):
-        labels = _assign_many(points[part], centres)
+        labels = _assign_many(pool, points[part], centres)
         sums, mass = _sums(points[part], weights[part], labels, len(centres))
         filled = mass > 0
         centres = (sums[filled] / mass[filled, None]).astype(np.float32)
     return np.ascontiguousarray(centres), mass[filled]
 
 
-def _assign_many(points: np.ndarray, centres: np.ndarray, chunk: int = 512) -> np.ndarray:
+def _assign_many(
+    pool: ThreadPoolExecutor, points: np.ndarray, centres: np.ndarray, block: int = 512
+) -> np.ndarray:
     """Nearest of many centres by matrix products, in blocks that stay in cache."""
     half = 0.5 * np.einsum("ij,ij->i", centres, centres)
     flipped = np.ascontiguousarray(centres.T)
     labels = np.empty(len(points), dtype=np.int64)
-    for start in range(0, len(points), chunk):
-        score = points[start : start + chunk] @ flipped
-        score -= half
-        labels[start : start + chunk] = score.argmax(axis=1)
+
+    def run(edges: tuple[int, int]) -> None:
+        for start in range(*edges, block):
+            stop = min(start + block, edges[1])
+            score = points[start:stop] @ flipped
+            score -= half
+            labels[start:stop] = score.argmax(axis=1)
+
+    # many small products: BLAS threads would spend their time waiting for each other
+    with threadpool_limits(1, user_api="blas"):
+        list(pool.map(run, _edges(len(points))))
     return labels
 
 
