@@ -100,8 +100,10 @@ def compare_on_totals(
 
     Parameters
     ----------
-    huff, pairs, stores, totals, market, value, loss
-        As in :meth:`Huff.fit_totals`; ``huff`` itself is not fitted.
+    huff : Huff
+        The model; where it is fitted to these totals already, that fit is used.
+    pairs, stores, totals, market, value, loss
+        As in :meth:`Huff.fit_totals`.
     other_year : DataFrame or None
         store_id and ``value`` of the year to judge on.
     holdout : float
@@ -122,11 +124,18 @@ def compare_on_totals(
     known = np.isfinite(in_year) & (in_year > 0)
     later = None if other_year is None else totals_of(stores, other_year, value)
     rows: list[dict[str, Any]] = []
+    found: dict[str, Floats] = {}
 
     def fit(model: Huff) -> Huff:
-        return model.fit_totals(pairs, stores, totals, market, value, loss)
+        fitted = model.fit_totals(pairs, stores, totals, market, value, loss)
+        found[model.decay] = fitted.beta_
+        return fitted
 
-    for name, expected in _store_totals(huff, pairs, stores, market, fit):
+    if hasattr(huff, "beta_"):
+        found[huff.decay] = huff.beta_
+    for name, expected in _store_totals(
+        huff, pairs, stores, market, fit, huff if hasattr(huff, "beta_") else None
+    ):
         rows.append({"model": name, "sample": "in", "test": "fit year", **_total_scores(in_year, expected)})
         if later is not None:
             rows.append(
@@ -140,7 +149,7 @@ def compare_on_totals(
         seen = totals[~totals["store_id"].isin(hidden_ids)]
 
         def fit_seen(model: Huff) -> Huff:
-            return model.fit_totals(pairs, stores, seen, market, value, loss)
+            return model.fit_totals(pairs, stores, seen, market, value, loss, found.get(model.decay))
 
         for name, expected in _store_totals(huff, pairs, stores, market, fit_seen):
             level = _level(np.where(hidden, np.nan, in_year), expected)
@@ -164,13 +173,20 @@ def totals_by_group(observed: Floats, expected: Floats, group: pd.Series) -> pd.
 
 
 def _shares(
-    huff: Huff, pairs: pd.DataFrame, stores: pd.DataFrame, fit: Callable[[Huff], Huff]
+    huff: Huff,
+    pairs: pd.DataFrame,
+    stores: pd.DataFrame,
+    fit: Callable[[Huff], Huff],
+    fitted_already: Huff | None = None,
 ) -> list[tuple[str, Floats]]:
     """Shares of every pair under each model, in the order of ``pairs``."""
     shares: list[tuple[str, Floats]] = []
     for name, model in _models(huff, stores):
         try:
-            fitted = model if hasattr(model, "beta_") else fit(model)
+            if name == "huff" and fitted_already is not None:
+                fitted = fitted_already
+            else:
+                fitted = model if hasattr(model, "beta_") else fit(model)
         except GeomarketError as error:
             _log.info("comparison: model %s left out: %s", name, error)
             continue
@@ -195,7 +211,12 @@ def _models(huff: Huff, stores: pd.DataFrame) -> list[tuple[str, Huff]]:
 
 
 def _store_totals(
-    huff: Huff, pairs: pd.DataFrame, stores: pd.DataFrame, market: pd.Series, fit: Callable[[Huff], Huff]
+    huff: Huff,
+    pairs: pd.DataFrame,
+    stores: pd.DataFrame,
+    market: pd.Series,
+    fit: Callable[[Huff], Huff],
+    fitted_already: Huff | None = None,
 ) -> list[tuple[str, Floats]]:
     """Expected totals of every store under each model, in market units."""
     sets = ChoiceSets.from_frame(
@@ -204,7 +225,7 @@ def _store_totals(
     size = sets.per_pair(market_of(sets.cells, market))
     return [
         (name, sets.by_store_sum(size * share[sets.order]))
-        for name, share in _shares(huff, pairs, stores, fit)
+        for name, share in _shares(huff, pairs, stores, fit, fitted_already)
     ]
 
 

@@ -169,6 +169,7 @@ class Huff(BaseEstimator):
         market: pd.Series,
         value: str = "revenue",
         loss: Literal["log", "poisson"] = "log",
+        start: Floats | None = None,
     ) -> Huff:
         """Fit to the totals of stores, where nobody knows who shops where.
 
@@ -184,6 +185,8 @@ class Huff(BaseEstimator):
             Column of ``totals``.
         loss : {"log", "poisson"}
             See :func:`fit_store_totals`.
+        start : ndarray or None
+            Coefficients to start the search from (``beta_`` of a similar fit).
 
         Returns
         -------
@@ -194,10 +197,11 @@ class Huff(BaseEstimator):
         sets = self._sets(pairs, self._encode(stores))
         size = market_of(sets.cells, market)
         observed = totals_of(stores, totals, value)
-        start = np.zeros(sets.n_terms)
-        if self.decay in ("power", "combined"):
-            # people do prefer near stores: starting there spares the search a flat region
-            start[sets.by_store.shape[1]] = -1.0
+        if start is None:
+            start = np.zeros(sets.n_terms)
+            if self.decay in ("power", "combined"):
+                # people do prefer near stores: starting there spares the search a flat region
+                start[sets.by_store.shape[1]] = -1.0
         self._check_outside()
         fit = fit_store_totals(sets, observed, size, loss, start, self.max_iterations)
         self.outside_ = -np.inf

@@ -103,9 +103,20 @@ def fit_store_totals(
     work = sets.columns(keep).scaled(scale[keep])
     observed = totals[known]
 
+    by_pair = work.per_pair(market)
+    last: dict[bytes, Floats] = {}
+
+    def shares(beta: Floats) -> Floats:
+        # the point a step ends at is the one the next begins at: evaluated once
+        key = beta.tobytes()
+        if key not in last:
+            last.clear()
+            last[key] = work.probabilities(beta)
+        return last[key]
+
     def expected_and_slopes(beta: Floats) -> tuple[Floats, Floats]:
-        share = work.probabilities(beta)
-        weight = work.per_pair(market) * share
+        share = shares(beta)
+        weight = by_pair * share
         mean = work.by_store_sum(weight)
         slopes = _store_slopes(work, share, weight)
         level = observed.sum() / mean[known].sum()
@@ -113,7 +124,7 @@ def fit_store_totals(
         return mean, slopes - np.outer(mean, slopes.sum(axis=0) / observed.sum())
 
     def objective(beta: Floats) -> float:
-        mean = expected_totals(work, beta, market)[known]
+        mean = work.by_store_sum(by_pair * shares(beta))[known]
         mean = np.maximum(mean, 1e-300) * (observed.sum() / max(mean.sum(), 1e-300))
         if loss == "log":
             error = np.log(observed / mean)
