@@ -223,7 +223,7 @@ def test_a_grid_far_larger_than_memory_is_refused():
 
 def test_a_grid_finer_than_the_areas_says_so_or_is_refused():
     note = next(n for n in interpolate(layer_of(), 9).notes if "spread evenly" in n)
-    assert "finest resolution this layer supports is about 7" in note
+    assert "half of the people" in note and "finer than about resolution 7" in note
     assert not any("spread evenly" in n for n in interpolate(layer_of(), 7).notes)
     with pytest.raises(NotSupportedError, match="strict=False"):
         build_hexes([layer_of()], 9, strict=True)

@@ -62,11 +62,10 @@ def check_support(
     if spread <= HEXAGONS_AN_AREA:
         return None
     steps = int(np.ceil(np.log(spread / HEXAGONS_AN_AREA) / np.log(7)))
-    who = "its areas are" if layer.population is None else "its people live in areas"
+    who = "areas are" if layer.population is None else "people live in areas"
     message = (
-        f"half of {who} of {spread:,.0f} or more hexagons, over which an area's figures are spread evenly; "
-        "differences between the hexagons of one area are not in the data. The finest resolution this layer "
-        f"supports is about {max(resolution - steps, 0)}"
+        f"half of the {who} spread evenly over {spread:,.0f} or more hexagons; finer than about resolution "
+        f"{max(resolution - steps, 0)}, differences between hexagons are not in the data"
     )
     if strict:
         raise NotSupportedError(
