@@ -593,17 +593,27 @@ _TRACT_2000 = (
 )
 
 
-def _mean(name: str, label: str, column: str, denominator: str, unit: str = "%") -> Variable:
-    return Variable(name, label, "mean", column, denominator, unit=unit)
+def _mean(
+    name: str, label: str, column: str, denominator: str, unit: str = "%", classify: bool = True
+) -> Variable:
+    return Variable(name, label, "mean", column, denominator, classify, unit=unit)
 
 
+# one figure for some 300 hexagons: counties describe the types, but their borders must not draw them
 _COUNTY = (
-    _mean("bachelors", "with a bachelor's degree", "bachelors", "pop"),
-    _mean("median_household_income", "median household income", "median_household_income", "households", "$"),
-    _mean("broadband", "households with broadband", "household_has_broadband", "households"),
-    _mean("unemployment", "unemployed", "unemployment_rate", "pop"),
-    _mean("uninsured", "uninsured", "uninsured", "pop"),
-    _mean("veterans", "veterans", "veterans", "pop"),
+    _mean("bachelors", "with a bachelor's degree", "bachelors", "pop", classify=False),
+    _mean(
+        "median_household_income",
+        "median household income",
+        "median_household_income",
+        "households",
+        "$",
+        classify=False,
+    ),
+    _mean("broadband", "households with broadband", "household_has_broadband", "households", classify=False),
+    _mean("unemployment", "unemployed", "unemployment_rate", "pop", classify=False),
+    _mean("uninsured", "uninsured", "uninsured", "pop", classify=False),
+    _mean("veterans", "veterans", "veterans", "pop", classify=False),
 )
 
 _ZIP = (

@@ -51,7 +51,7 @@ class NeighbourhoodSettings(Section):
     """Number of supergroups, then of groups within each, then of subgroups within each group."""
     transform: Literal["asinh", "log", "yeo-johnson", "none"] = "asinh"
     """What is done to each rate against skew."""
-    scaling: Literal["range", "zscore", "interdecile"] = "range"
+    scaling: Literal["range", "z", "inter-decile"] = "range"
     """What brings the variables to one scale."""
     max_correlation: Share = 0.9
     """Of two variables more correlated than this one is left out."""
@@ -182,6 +182,9 @@ class AssortmentSettings(Section):
     """Money for one listing or delisting in one store (shelf work, leftovers), to be earned back within a year."""
     max_changes: int | None = Field(default=None, ge=0)
     """Most listings and delistings together in one store and category; no limit by default."""
+    min_proven_share: Share = 0.1
+    """A listing in a further store counts only where at least this share of its cluster's stores list the SKU today:
+    what few stores sell says little about the others. Must-lists are free of it."""
     must_list: tuple[str, ...] = ()
     """SKUs every store lists."""
     must_not_list: tuple[str, ...] = ()

@@ -326,6 +326,7 @@ def find_ranges(
         change_cost=chosen.cost_per_change / market.periods_per_year,
         max_changes=chosen.max_changes,
     )
+    table = credit_proven(table, trade.today, clusters.labels, chosen.min_proven_share)
     return plan_ranges(
         table,
         trade.products,
@@ -336,6 +337,52 @@ def find_ranges(
         solver=SolverOptions(gap=chosen.gap, time_limit=chosen.time_limit),
         period=market.period,
     )
+
+
+def credit_proven(
+    demand: pd.DataFrame, today: pd.DataFrame, clusters: pd.Series, min_share: float
+) -> pd.DataFrame:
+    """Give no credit for listing a SKU in a further store of a cluster where few stores list it today.
+
+    Forecasts for a store that never had a SKU lean on the stores that have it. Where those are few, they were chosen
+    for it (a distillery's home town, a barrel bought by one store) and say little about the rest. Units and margin of
+    such pairs are set to 0: the optimiser may list them for its other stores' sake, not for a hope.
+
+    Parameters
+    ----------
+    demand : DataFrame
+        store_id, sku, units, margin, low.
+    today : DataFrame
+        store_id, sku on the shelf.
+    clusters : Series
+        store_cluster by store_id.
+    min_share : float
+        Share of a cluster's stores that must list the SKU today.
+
+    Returns
+    -------
+    DataFrame
+        ``demand`` on its own index.
+
+    Examples
+    --------
+    >>> demand = pd.DataFrame({"store_id": ["1", "2", "3"], "sku": "a", "units": 5.0, "margin": 9.0, "low": 4.0})
+    >>> today = pd.DataFrame({"store_id": ["1"], "sku": ["a"]})
+    >>> clusters = pd.Series("C1", index=["1", "2", "3"])
+    >>> credit_proven(demand, today, clusters, min_share=0.5)["margin"].tolist()
+    [9.0, 0.0, 0.0]
+    >>> credit_proven(demand, today, clusters, min_share=0.3)["margin"].tolist()
+    [9.0, 9.0, 9.0]
+    """
+    cluster = demand["store_id"].map(clusters)
+    key = pd.MultiIndex.from_arrays([cluster, demand["sku"]])
+    listing = today.assign(cluster=today["store_id"].map(clusters)).groupby(["cluster", "sku"]).size()
+    share = listing.reindex(key).fillna(0).to_numpy() / cluster.map(clusters.value_counts()).to_numpy()
+    on_shelf = pd.MultiIndex.from_frame(demand[["store_id", "sku"]]).isin(
+        pd.MultiIndex.from_frame(today[["store_id", "sku"]])
+    )
+    hoped = (share < min_share) & ~on_shelf
+    return demand.assign(**{name: demand[name].mask(hoped, 0.0) for name in ("units", "margin", "low")})
 
 
 def _asked_spaces(trade: Trade, demand: pd.DataFrame, settings: PlanSettings) -> pd.DataFrame | None:

@@ -102,8 +102,8 @@ def current_trade(market: Market) -> Trade:
         notes.append(f"{closed} own stores without a sale in {span} count as closed and are not planned for.")
     if passing:
         notes.append(
-            f"{len(passing)} SKUs sold in fewer than {ESTABLISHED_STORES} stores or {least} {market.period}s (in-and-out "
-            "items, launches): too little to plan by; they stay where they are."
+            f"{len(passing)} SKUs sold in fewer than {ESTABLISHED_STORES} stores or {least} {market.period}s "
+            "(in-and-out items, launches): too little to plan by; they stay where they are."
         )
     if gone := len(market.products) - len(products) - len(passing):
         notes.append(
