@@ -53,7 +53,8 @@ def _phrases(features: StoreFeatures, inside: pd.Series, weights: Mapping[str, f
         elif z > 0:
             phrase = {"catchment": label, "format": label}.get(block, f"strong in {label}")
             found.append((strength, block, str(phrase)))
-    found.sort(key=lambda item: (-round(item[0], 9), item[2]))
+    # who shops there says more to a planner than what they buy, which follows from it
+    found.sort(key=lambda item: (item[1] == "mix", -round(item[0], 9), item[2]))
     kept: list[str] = []
     per_block: dict[str, int] = {}
     for _, block, phrase in found:
