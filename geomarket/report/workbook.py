@@ -24,6 +24,7 @@ _MAX_TEXT = 32_767
 _HEAD_ROW = 0
 _INK, _ACCENT, _SOFT, _RULE, _MUTED = "#1B2422", "#0B6663", "#EFEDE6", "#DDDAD1", "#5A6561"
 _GAIN, _LOSS = "#0B7A75", "#B3541E"
+_NUMERIC = frozenset({"count", "number", "money", "share", "index"})
 _WIDTHS = {
     "id": 12,
     "text": 24,
@@ -200,11 +201,15 @@ def _write_sheet(book: Any, styles: _Styles, sheet: Sheet) -> Any:
         page.write_string(
             _HEAD_ROW, k, field.head, styles.input_head if field.kind == "input" else styles.head
         )
-    writers = [_writer(page, styles, field) for field in fields]
-    columns = [frame[field.column].tolist() for field in fields]
+    writers = [_writer(page, styles, field.kind) for field in fields]
+    blanks = [styles.of(field.kind) for field in fields]
+    columns = [_column(frame[field.column], field.kind) for field in fields]
     for row, values in enumerate(zip(*columns), start=_HEAD_ROW + 1):
-        for k, (write, value) in enumerate(zip(writers, values)):
-            write(row, k, value)
+        for k, value in enumerate(values):
+            if value is None:
+                page.write_blank(row, k, None, blanks[k])
+            else:
+                writers[k](row, k, value)
     last = _HEAD_ROW + len(frame)
     page.freeze_panes(_HEAD_ROW + 1, _frozen(fields))
     page.autofilter(_HEAD_ROW, 0, max(last, _HEAD_ROW + 1), len(fields) - 1)
@@ -224,38 +229,32 @@ def _frozen(fields: list[Field]) -> int:
     return min(max(leading, 1), 2)
 
 
-def _writer(page: Any, styles: _Styles, field: Field) -> Callable[[int, int, Any], None]:
-    plain, quoted = styles.of(field.kind), styles.of(field.kind, quoted=True)
-
-    def write_text(row: int, column: int, value: Any) -> None:
-        if _missing(value):
-            page.write_blank(row, column, None, plain)
-            return
-        text = str(value)[:_MAX_TEXT]
-        page.write_string(row, column, text, quoted if looks_like_formula(text) else plain)
-
-    def write_number(row: int, column: int, value: Any) -> None:
-        if _missing(value) or not np.isfinite(float(value)):
-            page.write_blank(row, column, None, plain)
-        else:
-            page.write_number(row, column, float(value), plain)
-
-    def write_date(row: int, column: int, value: Any) -> None:
-        if _missing(value):
-            page.write_blank(row, column, None, plain)
-        else:
-            page.write_datetime(row, column, pd.Timestamp(value).to_pydatetime(), plain)
-
-    def write_flag(row: int, column: int, value: Any) -> None:
-        page.write_string(row, column, "yes" if not _missing(value) and bool(value) else "", plain)
-
-    if field.kind in {"count", "number", "money", "share", "index"}:
-        return write_number
-    return {"date": write_date, "flag": write_flag}.get(field.kind, write_text)
+def _column(values: pd.Series, kind: str) -> list[Any]:
+    """Return a column's values ready to be written; None where missing."""
+    if kind in _NUMERIC:
+        numbers = pd.to_numeric(values, errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+        return [
+            value if known else None for value, known in zip(numbers.tolist(), np.isfinite(numbers).tolist())
+        ]
+    present = values.notna().tolist()
+    if kind == "date":
+        return [pd.Timestamp(v).to_pydatetime() if known else None for v, known in zip(values, present)]
+    if kind == "flag":
+        return ["yes" if known and bool(v) else None for v, known in zip(values, present)]
+    return [str(v)[:_MAX_TEXT] if known else None for v, known in zip(values, present)]
 
 
-def _missing(value: Any) -> bool:
-    return value is None or bool(pd.isna(value))
+def _writer(page: Any, styles: _Styles, kind: str) -> Callable[[int, int, Any], Any]:
+    plain, quoted = styles.of(kind), styles.of(kind, quoted=True)
+    if kind in _NUMERIC:
+        return lambda row, column, value: page.write_number(row, column, value, plain)
+    if kind == "date":
+        return lambda row, column, value: page.write_datetime(row, column, value, plain)
+
+    def write_text(row: int, column: int, value: str) -> None:
+        page.write_string(row, column, value, quoted if looks_like_formula(value) else plain)
+
+    return write_text
 
 
 def _add_colours(page: Any, styles: _Styles, fields: list[Field], last: int) -> None:

@@ -112,14 +112,17 @@ export class MapView {
       const { canvas, context } = layer;
       const width = Math.round(view.width * this.ratio);
       const height = Math.round(view.height * this.ratio);
-      if (canvas.width !== width || canvas.height !== height) {
+      if (this.printing || canvas.width !== width || canvas.height !== height) {
+        /* a new size empties the canvas; on paper clearRect would be a recorded stroke that wipes the page, too */
         canvas.width = width;
         canvas.height = height;
         canvas.style.width = `${view.width}px`;
         canvas.style.height = `${view.height}px`;
+      } else {
+        context.setTransform(1, 0, 0, 1, 0, 0);
+        context.clearRect(0, 0, width, height);
       }
       context.setTransform(this.ratio, 0, 0, this.ratio, 0, 0);
-      context.clearRect(0, 0, view.width, view.height);
       layer.paint(context, view);
     }
     this.stack.style.width = `${view.width}px`;

@@ -81,10 +81,3 @@ if (root) {
     app.repaint();
   });
 }
-/* details on paper are open: nothing can be clicked there */
-let opened = [];
-window.addEventListener("beforeprint", () => {
-  opened = [...document.querySelectorAll("details:not([open])")];
-  opened.forEach((details) => (details.open = true));
-});
-window.addEventListener("afterprint", () => opened.forEach((details) => (details.open = false)));
