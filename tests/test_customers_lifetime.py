@@ -85,7 +85,8 @@ def test_what_is_missing_is_said():
     assert any("revenue, not margin" in note for note in value.notes)
     assert any("1 customers returned" in note for note in value.notes)
     assert value.table["lifetime_value"].notna().all()
-    related = totals.assign(revenue=totals["trips"] ** 2.0)
+    noise = np.random.default_rng(0).lognormal(0, 0.4, len(totals))
+    related = totals.assign(revenue=totals["trips"] ** 2.0 * noise)
     assert any("are related" in note for note in lifetime_value(related, as_of=END, n_draws=20).notes)
 
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geomarket.errors import SettingsError, TableError
-from geomarket.safeguards import audit_tables, contact_list, suppress, suppress_counts
+from geomarket.errors import NotSupportedError, SettingsError, TableError
+from geomarket.safeguards import audit_tables, contact_list, exposure_ratio, suppress, suppress_counts
 
 
 def subtract(hidden, truth, margin):
@@ -202,3 +202,36 @@ def test_only_a_clear_yes_is_consent():
         contact_list(customers, "mail", ["x"])
     with pytest.raises(SettingsError, match="channel 'door_drop'"):
         contact_list(customers, "door_drop", ["a"])
+
+
+def test_exposure_is_weighted_by_people_and_gaps_left_out():
+    areas = pd.DataFrame({"depth": np.linspace(0.1, 0.3, 25), "poverty": np.arange(25.0), "people": 100.0})
+    areas.loc[0, "depth"] = np.nan
+    found = exposure_ratio(areas, "depth", "poverty", "people")
+    assert found.table["areas"].sum() == 24
+    assert found.ratio == pytest.approx(found.table["mean"].iloc[4] / found.table["mean"].iloc[0])
+    assert found.ratio > 1.25
+    assert "Look into this" in found.summary()[0]
+    shuffled = exposure_ratio(areas.sample(frac=1, random_state=1), "depth", "poverty", "people")
+    assert (shuffled.ratio, shuffled.low, shuffled.high) == (found.ratio, found.low, found.high)
+    heavy = areas.assign(people=np.where(areas["poverty"] == 22, 1e4, 1000.0))
+    by = exposure_ratio(heavy, "depth", "poverty", "people").table
+    # the area with most people of its fifth makes up most of its mean
+    assert (by["mean"] - areas.loc[22, "depth"]).abs().min() < 0.01
+    alone = areas.assign(people=np.where(areas["poverty"] == 24, 1e6, 1.0))
+    with pytest.raises(NotSupportedError, match="no fifths"):
+        exposure_ratio(alone, "depth", "poverty", "people")
+
+
+def test_exposure_needs_areas_that_differ():
+    areas = pd.DataFrame({"skus": [1.0] * 20, "poverty": [1.0] * 20})
+    with pytest.raises(NotSupportedError, match="1 levels of poverty are too few"):
+        exposure_ratio(areas, "skus", "poverty")
+    with pytest.raises(TableError, match=r"column\(s\) wealth missing"):
+        exposure_ratio(areas, "skus", "wealth")
+    with pytest.raises(TableError, match="negative skus"):
+        exposure_ratio(areas.assign(skus=-1.0), "skus", "poverty")
+    with pytest.raises(NotSupportedError, match="no skus, so there is no ratio"):
+        exposure_ratio(pd.DataFrame({"skus": [0.0] * 20, "poverty": range(20)}), "skus", "poverty")
+    with pytest.raises(SettingsError, match="around 1"):
+        exposure_ratio(areas, "skus", "poverty", band=(1.1, 1.2))

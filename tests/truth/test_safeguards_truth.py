@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy.optimize import linprog
 
-from geomarket.safeguards import Relation, attack, audit_tables, suppress
+from geomarket.safeguards import Relation, attack, audit_tables, exposure_ratio, suppress
 
 
 def two_way(seed, shape=(6, 5), scale=8.0):
@@ -109,3 +109,38 @@ def test_nested_levels_are_safe_together(seed):
     keys = {"cells": ["cell"], "parents": ["parent"], "types": ["type"], "total": []}
     audit = audit_tables(tables, keys, k=10)
     assert audit.passed, audit.table
+
+
+def offers(seed, ratio, n=500):
+    rng = np.random.default_rng(seed)
+    poverty = rng.normal(size=n)
+    rank = poverty.argsort().argsort() / n
+    level = np.where(rank >= 0.8, ratio, 1.0)
+    return pd.DataFrame(
+        {"skus": 100 * level * rng.lognormal(0, 0.3, n), "poverty": poverty, "people": rng.gamma(2, 500, n)}
+    )
+
+
+def test_unequal_offers_are_detected_and_equal_ones_pass():
+    unequal = [
+        exposure_ratio(offers(s, 0.6), "skus", "poverty", "people", n_bootstrap=200).verdict
+        for s in range(40)
+    ]
+    equal = [
+        exposure_ratio(offers(s, 1.0), "skus", "poverty", "people", n_bootstrap=200).verdict
+        for s in range(40)
+    ]
+    assert unequal.count("unequal") >= 38
+    assert equal.count("unequal") == 0
+    assert equal.count("equal") >= 38
+
+
+def test_the_interval_of_the_ratio_covers():
+    covered = []
+    for seed in range(150):
+        found = exposure_ratio(
+            offers(seed, 0.9), "skus", "poverty", "people", n_bootstrap=150, random_state=seed
+        )
+        covered.append(found.low <= 0.9 <= found.high)
+    # 3 standard errors of 150 draws are 0.073; fifths of people differ a little from the fifths planted
+    assert 0.80 <= np.mean(covered) <= 0.98
