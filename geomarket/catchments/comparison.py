@@ -15,7 +15,14 @@ from geomarket.catchments.choice import ChoiceSets
 from geomarket.catchments.huff import Huff, market_of, match_flows, totals_of
 from geomarket.errors import GeomarketError
 
-__all__ = ["MODEL_LABELS", "compare_on_flows", "compare_on_totals", "totals_by_group"]
+__all__ = [
+    "MODEL_LABELS",
+    "compare_on_flows",
+    "compare_on_totals",
+    "comparison_sentences",
+    "score_rows",
+    "totals_by_group",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -156,6 +163,42 @@ def compare_on_totals(
             scores = _total_scores(np.where(hidden, in_year, np.nan), expected, level)
             rows.append({"model": name, "sample": "out", "test": "stores held out", **scores})
     return _labelled(rows)
+
+
+def comparison_sentences(comparison: pd.DataFrame) -> list[str]:
+    """Say in words how the fitted model did beside the guesses, worst news first."""
+    if comparison.empty or "huff" not in set(comparison["model"]):
+        return []
+    score, label, rows = score_rows(comparison)
+    by_model = rows.set_index("model")[score]
+    others = ", ".join(
+        f"{MODEL_LABELS[str(name)].lower()} {value:.3f}"
+        for name, value in by_model.drop("huff").dropna().items()
+    )
+    lines = [f"{label} on the test '{rows['test'].iloc[0]}': fitted model {by_model['huff']:.3f}; {others}."]
+    worse = by_model.drop("huff").dropna()
+    worse = worse[worse > by_model["huff"]]
+    if len(worse):
+        lines.insert(
+            0,
+            "The fitted model does no better than a guess out of sample "
+            f"({', '.join(MODEL_LABELS[str(name)].lower() for name in worse.index)}): do not rest a decision on it.",
+        )
+    if by_model.get("default", np.nan) < by_model.get("uniform", np.nan):
+        lines.append("Textbook exponents would have been worse here than treating all stores in reach alike.")
+    return lines
+
+
+def score_rows(comparison: pd.DataFrame) -> tuple[str, str, pd.DataFrame]:
+    """Return the name and label of the score to show, and the rows of the hardest test there is."""
+    tests = ["stores held out", "random cells", "other year", "fit year"]
+    out = comparison[comparison["sample"] == "out"]
+    rows = out if len(out) else comparison
+    test = next(t for t in tests if t in set(rows["test"]))
+    rows = rows[rows["test"] == test]
+    if "pseudo_r2" in rows.columns:
+        return "pseudo_r2", "Pseudo-R² against uniform shares", rows
+    return "r2_log", "R² of log store totals", rows
 
 
 def totals_by_group(observed: Floats, expected: Floats, group: pd.Series) -> pd.DataFrame:

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
 
-from geomarket.catchments.calibration import own_constant
-from geomarket.catchments.comparison import MODEL_LABELS, compare_on_flows, compare_on_totals, totals_by_group
+from geomarket.catchments.comparison import comparison_sentences, score_rows, totals_by_group
 from geomarket.catchments.distances import distance_pairs
+from geomarket.catchments.fitting import (
+    Problem,
+    Years,
+    automatic_attraction,
+    first_measure,
+    fit_to_flows,
+    fit_to_totals,
+    pairs_for_flows,
+    split_years,
+    take_given,
+    take_textbook,
+)
 from geomarket.catchments.huff import Decay, Huff, totals_of
 from geomarket.catchments.trade_areas import trade_areas
 from geomarket.errors import SettingsError, TableError
@@ -26,7 +37,6 @@ __all__ = ["Catchments", "map_catchments"]
 _log = logging.getLogger(__name__)
 
 _MOST_PAIRS, _NEAREST = 3_000_000, 30
-COMPARISON_COLUMNS = ["model", "label", "sample", "test"]
 
 
 @dataclass(frozen=True)
@@ -120,7 +130,7 @@ class Catchments(Result):
                 "Nothing was fitted, so there is nothing to compare; draw from .table instead."
             )
         axes = plt.subplots(figsize=(6, 3))[1] if ax is None else ax
-        score, label, rows = _score_rows(self.comparison)
+        score, label, rows = score_rows(self.comparison)
         axes.barh(rows["label"][::-1], rows[score][::-1])
         axes.axvline(0, color="0.3", linewidth=0.8)
         axes.set_xlabel(f"{label}, {rows['test'].iloc[0]}")
@@ -235,114 +245,45 @@ def map_catchments(
     everyone = _all_stores(stores, competitors)
     _check_cells(cells)
     k_nearest = _stores_per_cell(len(cells), len(everyone)) if k_nearest is None else k_nearest
-    pairs = distance_pairs(cells, everyone, k_nearest, travel, floor_km, max_km=max_km)
     size = _market_series(cells, market)
-    fit_totals, judged, years = _split_years(totals, everyone, fit_year, judge_year)
-    columns = _attraction(everyone, flows, fit_totals) if attraction is None else tuple(attraction)
-    measure = _first_measure(distance, travel)
-    huff = Huff(columns, decay=decay, distance=measure, outside_share=outside_share)
-    notes: list[str] = []
-    comparison, by_format = pd.DataFrame(columns=COMPARISON_COLUMNS), pd.DataFrame()
+    years = split_years(totals, everyone, fit_year, judge_year)
+
+    def pair_up(some: pd.DataFrame) -> pd.DataFrame:
+        return distance_pairs(cells, some, k_nearest, travel, floor_km, max_km=max_km)
+
+    pairs = pair_up(everyone)
+    if attraction is None:
+        attraction = automatic_attraction(everyone, flows is not None, years.fit)
+    huff = Huff(attraction, decay, first_measure(distance, travel is not None), outside_share=outside_share)
+    problem = Problem(pairs, everyone, size, holdout, random_state)
     if parameters is not None:
-        huff.fix(everyone, parameters).set_outside(pairs, everyone, size)
-        notes += huff.notes_
+        fitted = take_given(huff, problem, parameters)
     elif flows is not None:
-        choice = _pairs_for_flows(
-            everyone,
-            flows,
-            pairs,
-            lambda own: distance_pairs(cells, own, k_nearest, travel, floor_km, max_km=max_km),
-        )
-        comparison = compare_on_flows(huff, choice, everyone, flows, flow_value, holdout, random_state)
-        if distance == "auto" and measure == "minutes":
-            by_km = Huff(**{**huff.get_params(), "distance": "km"})
-            rival = compare_on_flows(by_km, choice, everyone, flows, flow_value, holdout, random_state)
-            huff, comparison, why = _better_measure(huff, comparison, by_km, rival)
-            notes.append(why)
-        huff.fit(choice, everyone, flows, flow_value)
-        standing = own_constant(huff, pairs, everyone, fit_totals, size)
-        huff.set_outside(pairs, everyone, size)
-        notes += [*huff.notes_, *standing]
-    elif fit_totals is not None:
-        huff.fit_totals(pairs, everyone, fit_totals, size, loss=loss)
-        comparison = compare_on_totals(
-            huff,
-            pairs,
-            everyone,
-            fit_totals,
-            size,
-            judged,
-            loss=loss,
-            holdout=holdout,
-            random_state=random_state,
-        )
-        notes += [*huff.notes_, *years]
+        choice = pairs_for_flows(everyone, flows, pairs, pair_up)
+        fitted = fit_to_flows(huff, problem, choice, flows, flow_value, years, either=distance == "auto")
+    elif years.fit is not None:
+        fitted = fit_to_totals(huff, problem, years, loss)
     else:
-        huff = _textbook(everyone, columns, measure, outside_share).set_outside(pairs, everyone, size)
-        notes.append(
-            "No flows and no store totals were given: shares follow textbook exponents (size 1, distance −2), "
-            "which can be worse than treating all stores alike."
-        )
+        fitted = take_textbook(huff, problem)
+    huff = fitted.model
     table = huff.predict(pairs, everyone)
     table["own"] = table["store_id"].isin(stores["store_id"])
-    unit, scale = _level(table, size, flows, flow_value, fit_totals)
+    unit, scale = _level(table, size, flows, flow_value, years.fit)
     table["demand"] = table["probability"] * table["cell"].map(size) * scale
-    if flows is None and fit_totals is not None and "format" in everyone.columns:
-        expected = (
-            table.groupby("store_id")["demand"].sum().reindex(everyone["store_id"]).fillna(0.0).to_numpy()
-        )
-        target = judged if judged is not None else fit_totals
-        by_format = totals_by_group(totals_of(everyone, target, "revenue"), expected, everyone["format"])
     return Catchments(
         table=table[[*pairs.columns[:2], "own", *pairs.columns[2:], "probability", "demand"]],
         params=huff.params_,
-        comparison=comparison,
+        comparison=fitted.comparison,
         profile=_profile(table, neighbourhoods, stores),
         areas=trade_areas(table[table["own"]], "demand", bands),
         cells=_cells(table, cells, size, scale),
-        by_format=by_format,
+        by_format=_by_format(table, everyone, years) if fitted.model.source_ == "totals" else pd.DataFrame(),
         model=huff,
         stores=everyone,
         unit=unit,
         source=huff.source_,
-        notes=tuple(notes),
+        notes=tuple(fitted.notes),
     )
-
-
-def comparison_sentences(comparison: pd.DataFrame) -> list[str]:
-    """Say in words how the fitted model did beside the guesses, worst news first."""
-    if comparison.empty or "huff" not in set(comparison["model"]):
-        return []
-    score, label, rows = _score_rows(comparison)
-    by_model = rows.set_index("model")[score]
-    others = ", ".join(
-        f"{MODEL_LABELS[str(name)].lower()} {value:.3f}"
-        for name, value in by_model.drop("huff").dropna().items()
-    )
-    lines = [f"{label} on the test '{rows['test'].iloc[0]}': fitted model {by_model['huff']:.3f}; {others}."]
-    worse = by_model.drop("huff").dropna()
-    worse = worse[worse > by_model["huff"]]
-    if len(worse):
-        lines.insert(
-            0,
-            "The fitted model does no better than a guess out of sample "
-            f"({', '.join(MODEL_LABELS[str(name)].lower() for name in worse.index)}): do not rest a decision on it.",
-        )
-    if by_model.get("default", np.nan) < by_model.get("uniform", np.nan):
-        lines.append("Textbook exponents would have been worse here than treating all stores in reach alike.")
-    return lines
-
-
-def _score_rows(comparison: pd.DataFrame) -> tuple[str, str, pd.DataFrame]:
-    """Rows of the hardest test there is, and the score to show."""
-    tests = ["stores held out", "random cells", "other year", "fit year"]
-    out = comparison[comparison["sample"] == "out"]
-    rows = out if len(out) else comparison
-    test = next(t for t in tests if t in set(rows["test"]))
-    rows = rows[rows["test"] == test]
-    if "pseudo_r2" in rows.columns:
-        return "pseudo_r2", "Pseudo-R² against uniform shares", rows
-    return "r2_log", "R² of log store totals", rows
 
 
 def _all_stores(stores: pd.DataFrame, competitors: pd.DataFrame | None) -> pd.DataFrame:
@@ -362,35 +303,6 @@ def _stores_per_cell(n_cells: int, n_stores: int) -> int:
     return n_stores if n_cells * n_stores <= _MOST_PAIRS else min(n_stores, _NEAREST)
 
 
-def _first_measure(distance: str, travel: pd.DataFrame | None) -> str:
-    if distance not in ("auto", "km", "minutes"):
-        raise SettingsError(f"distance '{distance}' is not supported. Use 'auto', 'km' or 'minutes'.")
-    if distance == "minutes" and travel is None:
-        raise SettingsError("distance = 'minutes' needs a travel table (store_id, cell, minutes).")
-    return "km" if distance == "km" or travel is None else "minutes"
-
-
-def _better_measure(
-    by_time: Huff, time_scores: pd.DataFrame, by_km: Huff, km_scores: pd.DataFrame
-) -> tuple[Huff, pd.DataFrame, str]:
-    """Keep travel times unless straight distance foretells the flows held out better."""
-    minutes, km = (
-        float(_score_rows(scores)[2].query("model == 'huff'")["pseudo_r2"].iloc[0])
-        for scores in (time_scores, km_scores)
-    )
-    if km > minutes:
-        why = (
-            f"Straight distance foretells where people shop better than the travel times given (pseudo-R² {km:.3f} "
-            f"against {minutes:.3f}), so it is used."
-        )
-        return by_km, km_scores, why
-    why = (
-        f"Travel times foretell where people shop at least as well as straight distance (pseudo-R² {minutes:.3f} "
-        f"against {km:.3f}), so they are used."
-    )
-    return by_time, time_scores, why
-
-
 def _check_cells(cells: pd.DataFrame) -> None:
     missing = [c for c in ("cell", "lon", "lat", "population") if c not in cells.columns]
     if missing:
@@ -403,79 +315,12 @@ def _market_series(cells: pd.DataFrame, market: pd.Series | None) -> pd.Series:
     return market.reindex(cells["cell"]).astype(float)
 
 
-def _split_years(
-    totals: pd.DataFrame | None, everyone: pd.DataFrame, fit_year: int | None, judge_year: int | None
-) -> tuple[pd.DataFrame | None, pd.DataFrame | None, list[str]]:
-    if totals is None:
-        return None, None, []
-    unknown = ~totals["store_id"].isin(everyone["store_id"])
-    known = totals[~unknown]
-    if known.empty:
-        raise TableError(
-            f"totals: none of its {len(totals):,} rows has a store_id of stores or competitors; ids must match as text."
-        )
-    notes = []
-    if unknown.any():
-        lost = totals.loc[unknown, "revenue"].sum() / totals["revenue"].sum()
-        notes.append(
-            f"{lost:.1%} of the totals' revenue belongs to stores that are not on the map and was left out."
-        )
-    if "year" not in known.columns:
-        return known, None, notes
-    years = sorted(int(y) for y in known["year"].dropna().unique())
-    fit_year = (years[-2] if len(years) > 1 else years[-1]) if fit_year is None else fit_year
-    judge_year = years[-1] if judge_year is None else judge_year
-    for name, year in (("fit_year", fit_year), ("judge_year", judge_year)):
-        if year not in years:
-            raise SettingsError(f"{name} = {year}: totals hold the years {', '.join(map(str, years))}.")
-    judged = known[known["year"] == judge_year] if judge_year != fit_year else None
-    notes.append(f"Fitted to {fit_year}" + (f", judged on {judge_year}." if judged is not None else "."))
-    return known[known["year"] == fit_year], judged, notes
-
-
-def _attraction(
-    everyone: pd.DataFrame, flows: pd.DataFrame | None, totals: pd.DataFrame | None
-) -> tuple[str, ...]:
-    columns = []
-    if "size_m2" in everyone.columns:
-        size = everyone["size_m2"]
-        if size.notna().mean() >= 0.5 and size.nunique() > 1:
-            columns.append("log_size_m2")
-    if "format" in everyone.columns and everyone["format"].nunique() > 1:
-        columns.append("format")
-    if everyone["own"].all():
-        return tuple(columns)
-    if flows is None and totals is not None:
-        rivals = everyone.loc[~everyone["own"], "store_id"].isin(totals["store_id"]).any()
-        chains = everyone["chain"].nunique() if "chain" in everyone.columns else 0
-        return (*columns, "chain" if chains > 1 else "own") if rivals else tuple(columns)
-    return (*columns, "own")
-
-
-def _pairs_for_flows(
-    everyone: pd.DataFrame,
-    flows: pd.DataFrame,
-    pairs: pd.DataFrame,
-    pair_up: Callable[[pd.DataFrame], pd.DataFrame],
-) -> pd.DataFrame:
-    """The choice sets to fit on: all stores if the flows cover competitors, the own ones otherwise."""
-    unknown = ~flows["store_id"].isin(everyone["store_id"])
-    if unknown.any():
-        first = ", ".join(flows.loc[unknown, "store_id"].drop_duplicates().head(3))
-        raise TableError(
-            f"flows: {int(unknown.sum()):,} of {len(flows):,} rows have a store_id not in stores or competitors "
-            f"({first}). Add the stores, or leave these rows out."
-        )
-    rivals = everyone.loc[~everyone["own"], "store_id"]
-    if rivals.empty or flows["store_id"].isin(rivals).any():
-        return pairs
-    return pair_up(everyone[everyone["own"]])
-
-
-def _textbook(everyone: pd.DataFrame, columns: tuple[str, ...], distance: str, outside_share: float) -> Huff:
-    sized = tuple(c for c in columns if c in ("log_size", "log_size_m2"))
-    exponents = {f"log_{distance}": -2.0, **dict.fromkeys(sized, 1.0)}
-    return Huff(sized, distance=distance, outside_share=outside_share).fix(everyone, exponents)
+def _by_format(table: pd.DataFrame, everyone: pd.DataFrame, years: Years) -> pd.DataFrame:
+    if "format" not in everyone.columns or years.fit is None:
+        return pd.DataFrame()
+    expected = table.groupby("store_id")["demand"].sum().reindex(everyone["store_id"]).fillna(0.0).to_numpy()
+    target = years.judge if years.judge is not None else years.fit
+    return totals_by_group(totals_of(everyone, target, "revenue"), expected, everyone["format"])
 
 
 def _level(
