@@ -480,6 +480,27 @@ def test_trade_of_a_store_that_was_set_aside_says_so(tmp_path):
     assert rows_of(market, "sales", "set aside")["rows"].tolist() == [6]
 
 
+def test_what_is_said_of_a_store_that_was_set_aside_is_told_from_the_unknown(tmp_path):
+    promotions = pd.DataFrame(
+        {"store_id": ["010", "011"], "sku": ["01", "02"], "period": ["2024-01-01"] * 2, "depth": [0.1, 0.1]}
+    )
+    market = load(write_market(tmp_path, {"stores": changed("stores", 3, lat=""), "promotions": promotions}))
+    assert [row[2:] for row in aside(market, "promotions")] == [
+        ("010", "was set aside in stores"),
+        ("011", "is not in stores"),
+    ]
+
+
+def test_na_is_a_fine_identifier_but_no_number(tmp_path):
+    """Namibia has shops, too."""
+    stores = changed("stores", 0, store_id="NA", name="None", size_m2="NA")
+    sales = tables()["sales"].replace({"store_id": {"007": "NA"}})
+    market = load(write_market(tmp_path, {"stores": stores, "sales": sales}))
+    first = market.stores.iloc[0]
+    assert first["store_id"] == "NA" and first["name"] == "None" and np.isnan(first["size_m2"])
+    assert market.quarantine.empty and market.sales.count().to_pyarrow().as_py() == 24
+
+
 def test_a_competitor_that_is_an_own_store(tmp_path):
     rivals = tables()["stores"].assign(store_id=["007", "K1", "K2", "K3"])
     market = load(write_market(tmp_path, {"competitors": rivals}))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import pandas as pd
@@ -20,6 +20,7 @@ __all__ = [
     "SET_TO_MISSING",
     "STOP",
     "Findings",
+    "numbered",
 ]
 
 READ = "read"
@@ -88,16 +89,23 @@ class Findings:
         cure : str
             A sentence on what to do about it.
         """
-        listed = [(row, _shown(value)) for _, (row, value) in zip(range(self.cap), rows)]
-        for row, value in listed:
-            line = (table, None if row is None else int(row), column, value, reason)
-            self._quarantine.append(dict(zip(QUARANTINE_COLUMNS, line)))
+        listed = self.list_rows(table, column, reason, rows)
         examples = ", ".join(dict.fromkeys(value for _, value in listed[:50] if value))
         examples = examples if len(examples) <= 60 else examples[:57] + "..."
         message = f"{table}: {count:,} of {of_rows:,} rows: {column}: {reason}"
         message += f" ({examples})" if examples else ""
         message += f"; {SET_ASIDE}." + (f" {cure}" if cure else "")
         self.note(table, column, reason, count, of_rows, SET_ASIDE, message)
+
+    def list_rows(
+        self, table: str, column: str, reason: str, rows: Iterable[tuple[int | None, object]]
+    ) -> list[tuple[int | None, str]]:
+        """Put rows into the quarantine, up to the cap, without counting them; return those listed."""
+        listed = [(row, _shown(value)) for _, (row, value) in zip(range(self.cap), rows)]
+        for row, value in listed:
+            line = (table, None if row is None else int(row), column, value, reason)
+            self._quarantine.append(dict(zip(QUARANTINE_COLUMNS, line)))
+        return listed
 
     @property
     def quality(self) -> pd.DataFrame:
@@ -117,3 +125,8 @@ def _shown(value: object) -> str:
         return ""
     text = str(value)
     return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 3] + "..."
+
+
+def numbered(rows: Iterable[int], values: Iterable[object]) -> Iterator[tuple[int, object]]:
+    """Number rows from 1, as a person counts them: pairs for :meth:`Findings.list_rows`."""
+    return ((int(row) + 1, value) for row, value in zip(rows, values, strict=True))

@@ -23,13 +23,17 @@ __all__ = ["write_template"]
 _SEED = 20240101
 _COLUMNS, _ROWS = 8, 5
 _WEST, _SOUTH = 10.0, 50.0
-_AREA_LON, _AREA_LAT = 0.021, 0.0135
-_N_STORES, _N_COMPETITORS, _N_CUSTOMERS, _N_WEEKS = 12, 4, 300, 30
+_AREA_LON, _AREA_LAT = 0.042, 0.027
+_N_STORES, _N_COMPETITORS, _N_CUSTOMERS, _N_WEEKS = 12, 4, 300, 36
 _FIRST_WEEK = dt.date(2024, 1, 1)
 _QUARTERS = ("centre", "suburb", "village")
 _DEPTHS = (0.1, 0.2, 0.3)
-_UPLIFT = 3.0
+_OFFER_RATE = 0.06  # of SKUs in a week
+_UPLIFT = 5.0  # units grow by exp(_UPLIFT × depth)
 _DISPLAY_UPLIFT = 1.4
+_LISTED_SHARE = 0.55
+_TASTE_SD = 0.35  # of log appeal, by SKU and quarter
+_LIKES_DEAR = (2.5, 0.0, -2.5)  # exponent of a brand's price level in its appeal, by quarter
 
 # Share of people (or households) with each trait, by quarter.
 _TRAITS = {
@@ -218,7 +222,8 @@ def _products(rng: np.random.Generator) -> tuple[pd.DataFrame, np.ndarray]:
                         "case_pack": int(rng.choice([6, 8, 12])),
                     }
                 )
-                appeal.append(np.array(quarters) * rng.lognormal(0, 0.25, 3) * (1.2, 0.9, 1.1, 0.5)[i])
+                taste = np.array(quarters) * level ** np.array(_LIKES_DEAR) * rng.lognormal(0, _TASTE_SD, 3)
+                appeal.append(taste * (1.2, 0.9, 1.1, 0.6)[i])
     return pd.DataFrame(rows), np.array(appeal)
 
 
@@ -246,20 +251,20 @@ def _rates(
 
 
 def _listed(rng: np.random.Generator, rates: np.ndarray, products: pd.DataFrame) -> np.ndarray:
-    """Each store lists what sells there, as buyers do: about two thirds of a category, and a few by chance."""
+    """Each store lists what sells there, as buyers do: about half of a category, and a few by chance."""
     listed = np.zeros(rates.shape, dtype=bool)
     for category in products["category"].unique():
         columns = np.flatnonzero(products["category"] == category)
         seen = rates[:, columns] * rng.lognormal(0, 0.4, (len(rates), len(columns)))
-        keep = round(len(columns) * 0.65)
+        keep = round(len(columns) * _LISTED_SHARE)
         best = np.argsort(-seen, axis=1, kind="stable")[:, :keep]
         listed[np.arange(len(rates))[:, None], columns[best]] = True
     return listed | (rng.random(rates.shape) < 0.04)
 
 
 def _promotions(rng: np.random.Generator, products: pd.DataFrame) -> pd.DataFrame:
-    """Price cuts that ran in every store: about one of each SKU in ten weeks."""
-    on = rng.random((len(products), _N_WEEKS)) < 0.1
+    """Price cuts that ran in every store: about one of each SKU in sixteen weeks."""
+    on = rng.random((len(products), _N_WEEKS)) < _OFFER_RATE
     sku, week = np.nonzero(on)
     frame = pd.DataFrame(
         {
@@ -351,6 +356,8 @@ def _baskets(
     pull = stores["size_m2"].to_numpy() / np.maximum(km, 0.5) ** 2
     pull /= pull.sum(axis=1, keepdims=True)
     trips = rng.poisson(rng.gamma(1.5, 5.0, len(customers)))
+    people, shops, skus = (frame.iloc[:, 0].to_numpy(str) for frame in (customers, stores, products))
+    prices = products["price"].to_numpy()
     rows: list[tuple[str, int, str, str, str, str, int, float]] = []
     basket = 0
     for person in range(len(customers)):
@@ -365,10 +372,8 @@ def _baskets(
             channel = "online" if rng.random() < 0.1 else "store"
             for item in np.sort(picked):
                 units = int(rng.integers(1, 3))
-                money = round(units * float(products["price"].iloc[item]), 2)
-                sku = str(products["sku"].iloc[item])
-                who, where = str(customers["customer_id"].iloc[person]), str(stores["store_id"].iloc[store])
-                rows.append((who, basket, where, day, channel, sku, units, money))
+                money = round(units * float(prices[item]), 2)
+                rows.append((people[person], basket, shops[store], day, channel, skus[item], units, money))
     names = ["customer_id", "basket_id", "store_id", "date", "channel", "sku", "units", "revenue"]
     return pd.DataFrame(rows, columns=names)
 
@@ -398,8 +403,8 @@ def _plan(town: _Town) -> str:
         "plan": {"name": "Example town (invented data)", "seed": 0, "currency": "€", "period": "week"},
         "neighbourhoods": {"levels": [3]},
         "store_clusters": {"max_clusters": 4},
-        "assortment": {"cost_per_range": 200.0, "cost_per_sku": 50.0},
+        "assortment": {"cost_per_range": 200.0, "cost_per_sku": 20.0},
         "promotions": {"horizon": 8, "budget": 500.0},
-        "frontier": {"max_clusters": 4, "cost_per_cluster": 500.0},
+        "frontier": {"max_clusters": 4, "cost_per_cluster": 400.0},
     }
     return plan_toml(values, {name: {"path": f"{name}.csv"} for name in town.tables()}, areas)
