@@ -54,8 +54,8 @@ def with_rows(name: str, *rows: dict) -> pd.DataFrame:
     return pd.concat([frame, pd.DataFrame(rows)], ignore_index=True)
 
 
-def changed(name: str, row: int, **values) -> pd.DataFrame:
-    frame = tables()[name].astype(object)
+def changed(table: str, row: int, /, **values) -> pd.DataFrame:
+    frame = tables()[table].astype(object)
     for column, value in values.items():
         frame.loc[row, column] = value
     return frame
