@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
-import geopandas as gpd
 import ibis
 import ibis.expr.types as ir
 import numpy as np
 import pandas as pd
-import shapely
 
+from geomarket.datasets.iowa_areas import iowa_areas, iowa_boundaries
 from geomarket.errors import MissingDataError, SettingsError
 from geomarket.market.connection import connect
-from geomarket.market.model import QUALITY_COLUMNS, QUARANTINE_COLUMNS, AreaLayer, Market, Variable
+from geomarket.market.findings import KEPT, LEFT_OUT, NETTED, REPAIRED, SET_ASIDE, Findings, numbered
+from geomarket.market.model import Market
 
 __all__ = ["load_iowa"]
 
@@ -41,37 +39,6 @@ FILES = (
 )
 
 MAX_BELIEVABLE_DEPTH = 0.6
-TOWN_LINES_FROM = 10_000
-
-
-class _Log:
-    """Collects what was found, counted and set aside while loading."""
-
-    def __init__(self) -> None:
-        self.quality: list[dict[str, Any]] = []
-        self.quarantine: list[pd.DataFrame] = []
-
-    def found(
-        self, table: str, column: str, check: str, rows: int, of_rows: int, action: str, message: str
-    ) -> None:
-        self.quality.append(
-            dict(zip(QUALITY_COLUMNS, [table, column, check, int(rows), int(of_rows), action, message]))
-        )
-
-    def set_aside(
-        self, table: str, column: str, reason: str, rows: Iterable[Any], values: Iterable[Any]
-    ) -> None:
-        frame = pd.DataFrame({"row": list(rows), "value": [str(v) for v in values]})
-        frame["table"], frame["column"], frame["reason"] = table, column, reason
-        self.quarantine.append(frame[QUARANTINE_COLUMNS])
-
-    def frames(self) -> tuple[pd.DataFrame, pd.DataFrame]:
-        quarantine = (
-            pd.concat(self.quarantine, ignore_index=True)
-            if self.quarantine
-            else pd.DataFrame(columns=QUARANTINE_COLUMNS)
-        )
-        return quarantine, pd.DataFrame(self.quality, columns=QUALITY_COLUMNS)
 
 
 def load_iowa(
@@ -126,30 +93,42 @@ def load_iowa(
     ('month', 4)
     """
     folder = _folder(data_home)
-    log = _Log()
+    findings = Findings()
     all_stores = pd.read_parquet(folder / "stores.parquet")
-    totals = _store_totals(folder, all_stores, log)
-    own, competitors = _stores(all_stores, totals, chain, log)
-    products = _products(folder, assumed_markup, log)
-    sales = _sales(folder, own, products, log)
+    totals = _store_totals(folder, all_stores, findings)
+    own, competitors = _stores(all_stores, totals, chain, findings)
+    products = _products(folder, assumed_markup, findings)
+    sales = _sales(folder, own, products, findings)
     sold = set(sales.select("sku").distinct().to_pandas()["sku"])
-    log.found(
-        "products", "sku", "not ordered by the chain", int((~products["sku"].isin(sold)).sum()), len(products),
-        "left out", f"items on the state's list that {chain} never ordered in 2020–2021: nothing to estimate from",
-    )  # fmt: skip
+    findings.note(
+        "products",
+        "sku",
+        "not ordered by the chain",
+        int((~products["sku"].isin(sold)).sum()),
+        len(products),
+        LEFT_OUT,
+        f"items on the state's list that {chain} never ordered in 2020–2021: nothing to estimate from",
+    )
     products = products[products["sku"].isin(sold)].reset_index(drop=True)
     traded = set(sales.select("store_id").distinct().to_pandas()["store_id"])
     idle = own[~own["store_id"].isin(traded)]
-    log.found(
-        "stores", "store_id", "own store without orders", len(idle), len(own), "quarantined",
+    findings.note(
+        "stores",
+        "store_id",
+        "own store without orders",
+        len(idle),
+        len(own),
+        SET_ASIDE,
         f"{chain} stores with no order in 2020–2021 (closed before, or opened after)",
-    )  # fmt: skip
-    log.set_aside(
-        "stores", "store_id", "own store without an order in 2020–2021", idle["row"], idle["store_id"]
+    )
+    findings.list_rows(
+        "stores",
+        "store_id",
+        "own store without an order in 2020–2021",
+        numbered(idle["row"], idle["store_id"]),
     )
     own = own[own["store_id"].isin(traded)].reset_index(drop=True)
-    areas = _areas(folder, log)
-    quarantine, quality = log.frames()
+    areas = iowa_areas(folder, findings)
     return Market(
         name=f"{chain.title()} in Iowa: spirits, 2020–2021",
         stores=own.drop(columns="row"),
@@ -159,12 +138,12 @@ def load_iowa(
         period="month",
         areas=areas,
         store_totals=totals,
-        promotions=_promotions(folder, products, log),
-        boundaries=_boundaries(folder),
+        promotions=_promotions(folder, products, findings),
+        boundaries=iowa_boundaries(folder),
         product_attributes=("subcategory", "vendor", "size_band", "price_tier", "proof_band"),
         currency="$",
-        quarantine=quarantine,
-        quality=quality,
+        quarantine=findings.quarantine,
+        quality=findings.quality,
         notes=(
             "These are retailers' orders from a state monopoly (sell-in), not till sales: stock-ups move trade "
             "between months.",
@@ -200,16 +179,23 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _store_totals(folder: Path, stores: pd.DataFrame, log: _Log) -> pd.DataFrame:
+def _store_totals(folder: Path, stores: pd.DataFrame, findings: Findings) -> pd.DataFrame:
     monthly = pd.read_parquet(folder / "sales_store_month_2012_2021.parquet")
     known = monthly["store_id"].isin(stores["store_id"])
     closed = sorted(monthly.loc[~known, "store_id"].unique())
-    log.found(
-        "store_totals", "store_id", "closed id", len(closed), monthly["store_id"].nunique(), "quarantined",
+    findings.note(
+        "store_totals",
+        "store_id",
+        "closed id",
+        len(closed),
+        monthly["store_id"].nunique(),
+        SET_ASIDE,
         f"store ids with orders 2012–2021 that are in no store list ({int((~known).sum()):,} monthly rows): "
         "no place is known for them",
-    )  # fmt: skip
-    log.set_aside("store_totals", "store_id", "id in no store list (closed)", [-1] * len(closed), closed)
+    )
+    findings.list_rows(
+        "store_totals", "store_id", "id in no store list (closed)", ((None, value) for value in closed)
+    )
     monthly = monthly[known]
     yearly = (
         monthly.assign(year=monthly["month"].str[:4].astype(int), revenue=monthly["dollars"].astype(float))
@@ -220,44 +206,76 @@ def _store_totals(folder: Path, stores: pd.DataFrame, log: _Log) -> pd.DataFrame
 
 
 def _stores(
-    raw: pd.DataFrame, totals: pd.DataFrame, chain: str, log: _Log
+    raw: pd.DataFrame, totals: pd.DataFrame, chain: str, findings: Findings
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     n = len(raw)
     no_point = raw["coord_source"].ne("state_store_list") | raw["coord_source"].isna()
     nowhere = raw["lon"].isna() | raw["lat"].isna()
-    log.found(
-        "stores", "lon", "without coordinates", int(no_point.sum()), n, "repaired",
+    findings.note(
+        "stores",
+        "lon",
+        "without coordinates",
+        int(no_point.sum()),
+        n,
+        REPAIRED,
         f"stores without coordinates in the state's list: {int((no_point & ~nowhere).sum())} placed at "
         f"their ZIP's centre, {int(nowhere.sum())} quarantined",
-    )  # fmt: skip
-    log.set_aside(
-        "stores", "lon", "no coordinates and no usable ZIP", raw.index[nowhere], raw.loc[nowhere, "name"]
+    )
+    findings.list_rows(
+        "stores",
+        "lon",
+        "no coordinates and no usable ZIP",
+        numbered(raw.index[nowhere], raw.loc[nowhere, "name"]),
     )
     suspect = raw["coord_suspect"].fillna(False).astype(bool)
-    log.found(
-        "stores", "lon", "far from its city", int(suspect.sum()), n, "kept",
+    findings.note(
+        "stores",
+        "lon",
+        "far from its city",
+        int(suspect.sum()),
+        n,
+        KEPT,
         "stores sited 10–61 km from the city they name: kept where the list puts them, so their "
         "catchments are doubtful: " + ", ".join(raw.loc[suspect, "store_id"].astype(str)),
-    )  # fmt: skip
+    )
     shared = raw["n_stores_same_point"].fillna(0) > 1
-    log.found(
-        "stores", "lon", "same point as another", int(shared.sum()), n, "kept",
+    findings.note(
+        "stores",
+        "lon",
+        "same point as another",
+        int(shared.sum()),
+        n,
+        KEPT,
         "stores at exactly another store's point (renamed or re-licensed, or two licences under one roof)",
-    )  # fmt: skip
+    )
     never = raw["first_order"].isna()
-    log.found(
-        "stores", "first_order", "never ordered", int(never.sum()), n, "quarantined",
+    findings.note(
+        "stores",
+        "first_order",
+        "never ordered",
+        int(never.sum()),
+        n,
+        SET_ASIDE,
         "stores on the list that never ordered",
-    )  # fmt: skip
-    log.set_aside("stores", "first_order", "never ordered", raw.index[never], raw.loc[never, "name"])
+    )
+    findings.list_rows(
+        "stores", "first_order", "never ordered", numbered(raw.index[never], raw.loc[never, "name"])
+    )
     cities = raw["city"].dropna()
     plain = cities.map(_plain_city)
     spellings = cities.groupby(plain).nunique()
-    log.found(
-        "stores", "city", "city spelt two ways", int(plain.isin(spellings[spellings > 1].index).sum()), n,
-        "repaired", "stores whose city is spelt in more than one way: " + ", ".join(
-            " / ".join(sorted(cities[plain == city].unique())) for city in spellings[spellings > 1].index),
-    )  # fmt: skip
+    findings.note(
+        "stores",
+        "city",
+        "city spelt two ways",
+        int(plain.isin(spellings[spellings > 1].index).sum()),
+        n,
+        REPAIRED,
+        "stores whose city is spelt in more than one way: "
+        + ", ".join(
+            " / ".join(sorted(cities[plain == city].unique())) for city in spellings[spellings > 1].index
+        ),
+    )
 
     frame = pd.DataFrame(
         {
@@ -286,10 +304,15 @@ def _stores(
     latest = totals[totals["year"].isin([2020, 2021])].groupby("store_id")["revenue"].sum() / 2
     rest = rest.assign(sales_total=rest["store_id"].map(latest))
     trading = rest["sales_total"].notna()
-    log.found(
-        "competitors", "store_id", "not trading", int((~trading).sum()), len(rest), "left out",
+    findings.note(
+        "competitors",
+        "store_id",
+        "not trading",
+        int((~trading).sum()),
+        len(rest),
+        LEFT_OUT,
         "competitors without an order in 2020–2021",
-    )  # fmt: skip
+    )
     return own.reset_index(drop=True), rest[trading].reset_index(drop=True)
 
 
@@ -320,27 +343,45 @@ _FAMILY = {
 }
 
 
-def _products(folder: Path, markup: float, log: _Log) -> pd.DataFrame:
+def _products(folder: Path, markup: float, findings: Findings) -> pd.DataFrame:
     raw = pd.read_parquet(folder / "products.parquet")
     n = len(raw)
     dry = raw["bottle_ml"] <= 0
-    log.found(
-        "products", "bottle_ml", "bottle of 0 ml", int(dry.sum()), n, "kept",
+    findings.note(
+        "products",
+        "bottle_ml",
+        "bottle of 0 ml",
+        int(dry.sum()),
+        n,
+        KEPT,
         "products of 0 ml: kept, their size is unknown",
-    )  # fmt: skip
+    )
     mixed = raw["category"].eq("TEMPORARY & SPECIALTY PACKAGES")
-    log.found(
-        "products", "category", "category mixes families", int(mixed.sum()), n, "kept",
+    findings.note(
+        "products",
+        "category",
+        "category mixes families",
+        int(mixed.sum()),
+        n,
+        KEPT,
         "products of the category Temporary & Specialty Packages, which mixes all families: kept "
         f"together under '{_FAMILY['OTHER']}'",
-    )  # fmt: skip
+    )
     unpriced = ~(raw["bottle_retail"] > 0)
-    log.found(
-        "products", "bottle_retail", "no price", int(unpriced.sum()), n, "quarantined",
+    findings.note(
+        "products",
+        "bottle_retail",
+        "no price",
+        int(unpriced.sum()),
+        n,
+        SET_ASIDE,
         "products without a positive price",
-    )  # fmt: skip
-    log.set_aside(
-        "products", "bottle_retail", "no positive price", raw.index[unpriced], raw.loc[unpriced, "item_id"]
+    )
+    findings.list_rows(
+        "products",
+        "bottle_retail",
+        "no positive price",
+        numbered(raw.index[unpriced], raw.loc[unpriced, "item_id"]),
     )
     ml = raw["bottle_ml"].where(~dry).astype(float)
     price = raw["bottle_retail"].astype(float)
@@ -361,15 +402,21 @@ def _products(folder: Path, markup: float, log: _Log) -> pd.DataFrame:
             "vendor": raw["vendor"].map(lambda v: " ".join(str(v).split()).title()),
             "bottle_ml": ml,
             "size_band": pd.cut(
-                ml, [0, 100, 250, 400, 800, 1100, np.inf],
+                ml,
+                [0, 100, 250, 400, 800, 1100, np.inf],
                 labels=["miniature", "200 ml", "375 ml", "750 ml", "1 litre", "1.75 litre"],
-            ).astype(object).where(ml.notna(), "unknown"),
+            )
+            .astype(object)
+            .where(ml.notna(), "unknown"),
             "proof_band": pd.cut(
-                raw["proof"].astype(float), [-1, 40, 79, 90, 250],
+                raw["proof"].astype(float),
+                [-1, 40, 79, 90, 250],
                 labels=["below 40", "40 to 79", "80 to 90", "over 90"],
-            ).astype(object).fillna("unknown"),
+            )
+            .astype(object)
+            .fillna("unknown"),
         }
-    )  # fmt: skip
+    )
     per_litre = price / ml * 1000
     rank = per_litre.groupby(family).rank(pct=True)
     frame["price_tier"] = (
@@ -386,7 +433,7 @@ def _size(ml: float) -> str:
     return f"{ml / 1000:g} l" if ml >= 1000 else f"{ml:g} ml"
 
 
-def _sales(folder: Path, own: pd.DataFrame, products: pd.DataFrame, log: _Log) -> ir.Table:
+def _sales(folder: Path, own: pd.DataFrame, products: pd.DataFrame, findings: Findings) -> ir.Table:
     con = connect()
     lines = ibis.union(
         *(con.read_parquet(str(folder / f"sales_store_item_month_{year}.parquet")) for year in (2020, 2021))
@@ -404,15 +451,22 @@ def _sales(folder: Path, own: pd.DataFrame, products: pd.DataFrame, log: _Log) -
         .to_pandas()
     )
     n = int(mine.count().execute())
-    log.found(
-        "sales", "item_id", "item not in the product list", int(unknown["rows"].sum()), n, "quarantined",
+    findings.note(
+        "sales",
+        "item_id",
+        "item not in the product list",
+        int(unknown["rows"].sum()),
+        n,
+        SET_ASIDE,
         f"orders of {len(unknown)} items that are not in the product list or have no price "
         f"(${unknown['dollars'].sum():,.0f})",
-    )  # fmt: skip
-    log.set_aside("sales", "item_id", "item not in the product list", [-1] * len(unknown), unknown["sku"])
+    )
+    findings.list_rows(
+        "sales", "item_id", "item not in the product list", ((None, value) for value in unknown["sku"])
+    )
     known = mine.semi_join(listed, "sku")
     negative = int((known.bottles < 0).sum().fill_null(0).execute())
-    log.found("sales", "bottles", "negative quantity", negative, n, "netted", "returns, netted per month")
+    findings.note("sales", "bottles", "negative quantity", negative, n, NETTED, "returns, netted per month")
     table = (
         known.group_by(["store_id", "sku", known.month.cast("date").name("period")])
         .agg(units=known.bottles.sum().cast("int64"), revenue=known.dollars.cast("decimal(18,2)").sum())
@@ -422,19 +476,26 @@ def _sales(folder: Path, own: pd.DataFrame, products: pd.DataFrame, log: _Log) -
     return con.create_table("sales", table)
 
 
-def _promotions(folder: Path, products: pd.DataFrame, log: _Log) -> pd.DataFrame:
+def _promotions(folder: Path, products: pd.DataFrame, findings: Findings) -> pd.DataFrame:
     raw = pd.read_parquet(folder / "item_price_week_2019_2021.parquet")
     raw["sku"] = raw["item_id"].astype(str)
     raw = raw[raw["promo"] & raw["sku"].isin(products["sku"])]
     wild = raw["discount"] > MAX_BELIEVABLE_DEPTH
-    log.found(
-        "promotions", "discount", "price cut beyond belief", int(wild.sum()), len(raw), "quarantined",
+    findings.note(
+        "promotions",
+        "discount",
+        "price cut beyond belief",
+        int(wild.sum()),
+        len(raw),
+        SET_ASIDE,
         f"weekly prices more than {MAX_BELIEVABLE_DEPTH:.0%} below the regular price (data errors or clearances)",
-    )  # fmt: skip
-    log.set_aside(
-        "promotions", "discount", f"cut of more than {MAX_BELIEVABLE_DEPTH:.0%}",
-        raw.index[wild], raw.loc[wild, "discount"],
-    )  # fmt: skip
+    )
+    findings.list_rows(
+        "promotions",
+        "discount",
+        f"cut of more than {MAX_BELIEVABLE_DEPTH:.0%}",
+        numbered(raw.index[wild], raw.loc[wild, "discount"]),
+    )
     raw = raw[~wild]
     # a week belongs to the month that holds its Thursday, as in the ISO calendar
     thursday = pd.to_datetime(raw["week"]) + pd.Timedelta(days=3)
@@ -456,168 +517,3 @@ def _promotions(folder: Path, products: pd.DataFrame, log: _Log) -> pd.DataFrame
             "mailer": False,
         }
     )
-
-
-def _read_polygons(path: Path) -> gpd.GeoDataFrame:
-    frame = pd.read_parquet(path)
-    return gpd.GeoDataFrame(
-        frame.drop(columns="geometry"),
-        geometry=shapely.from_wkb(frame["geometry"].to_numpy()),
-        crs="EPSG:4326",
-    )
-
-
-def _areas(folder: Path, log: _Log) -> tuple[AreaLayer, ...]:
-    tracts = _read_polygons(folder / "iowa_tracts_2020.parquet").rename(columns={"GEOID": "area_id"})
-    census2000 = _read_polygons(folder / "iowa_tracts_2000_sf1.parquet").rename(columns={"fips11": "area_id"})
-    counties = _read_polygons(folder / "iowa_counties.parquet").rename(columns={"fips": "area_id"})
-    for name, layer in (("tracts 2020", tracts), ("tracts 2000", census2000), ("counties", counties)):
-        broken = ~layer.geometry.is_valid
-        log.found(
-            f"areas: {name}", "geometry", "invalid polygon", int(broken.sum()), len(layer), "repaired",
-            f"invalid polygons of {name}, made valid",
-        )  # fmt: skip
-        if broken.any():
-            layer.loc[broken, "geometry"] = layer.loc[broken, "geometry"].make_valid()
-    pieces = census2000["area_id"].duplicated(keep="first")
-    log.found(
-        "areas: tracts 2000", "area_id", "tract in two pieces", int(pieces.sum()), len(census2000), "repaired",
-        "tracts that come as two polygons of the same id (the published total of the layer is that of all rows): "
-        "kept apart, the second under an id of its own",
-    )  # fmt: skip
-    census2000.loc[pieces, "area_id"] = census2000.loc[pieces, "area_id"] + "-2"
-    zips = _zip_areas(folder, counties, log)
-    return (
-        AreaLayer("Tracts 2020", _keyed(tracts), _TRACT_2020, "pop_2020", 2020, "Census 2020"),
-        AreaLayer("Tracts 2000", _keyed(census2000), _TRACT_2000, "pop2000", 2000, "Census 2000, SF1"),
-        AreaLayer("Counties", _keyed(counties), _COUNTY, "pop", 2019, "ACS 2015–19"),
-        AreaLayer("ZIP areas", _keyed(zips), _ZIP, "total_population", 2012, "ACS about 2012"),
-    )
-
-
-def _keyed(frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
-    frame = frame.assign(area_id=frame["area_id"].astype(str)).reset_index(drop=True)
-    numbers = frame.select_dtypes("number").columns
-    return frame.assign(**{c: frame[c].astype(float) for c in numbers})
-
-
-def _zip_areas(folder: Path, counties: gpd.GeoDataFrame, log: _Log) -> gpd.GeoDataFrame:
-    """ZIP centre points spread over the area nearest to each (Voronoi), clipped to the state."""
-    zips = pd.read_parquet(folder / "iowa_zips_acs2012.parquet")
-    nowhere = zips["longitude"].isna() | zips["latitude"].isna()
-    log.found(
-        "areas: ZIP areas", "longitude", "without coordinates", int(nowhere.sum()), len(zips),
-        "quarantined", "ZIP points without coordinates",
-    )  # fmt: skip
-    log.set_aside(
-        "areas: ZIP areas", "longitude", "no coordinates", zips.index[nowhere], zips.loc[nowhere, "zip"]
-    )
-    zips = zips[~nowhere]
-    same = zips.duplicated(["longitude", "latitude"], keep="first")
-    log.found(
-        "areas: ZIP areas", "longitude", "ZIP at another ZIP's point", int(same.sum()), len(zips),
-        "quarantined", "ZIP points at exactly another ZIP's point: the first is used",
-    )  # fmt: skip
-    log.set_aside(
-        "areas: ZIP areas", "longitude", "same point as another ZIP", zips.index[same], zips.loc[same, "zip"]
-    )
-    zips = zips[~same].reset_index(drop=True)
-    for column in ("per_capita_income", "median_rent", "median_age"):
-        zero = zips[column] <= 0
-        if zero.any():
-            log.found(
-                "areas: ZIP areas", column, "zero stands for missing", int(zero.sum()), len(zips), "repaired",
-                f"{column} of 0 read as missing",
-            )  # fmt: skip
-        zips.loc[zero, column] = np.nan
-    state = shapely.union_all(counties.geometry.to_numpy())
-    points = gpd.GeoSeries.from_xy(zips["longitude"], zips["latitude"], crs=4326).to_crs(26915)
-    outline = gpd.GeoSeries([state], crs=4326).to_crs(26915).iloc[0]
-    cells = np.asarray(
-        shapely.voronoi_polygons(shapely.MultiPoint(points.to_numpy()), extend_to=outline).geoms
-    )
-    of_cell, of_point = shapely.STRtree(points.to_numpy()).query(cells, predicate="intersects")
-    first = ~pd.Series(of_point).duplicated().to_numpy()
-    polygons = np.full(len(zips), None, dtype=object)
-    polygons[of_point[first]] = shapely.intersection(cells[of_cell[first]], outline)
-    frame = gpd.GeoDataFrame(zips.rename(columns={"zip": "area_id"}), geometry=polygons, crs=26915)
-    return frame[frame.geometry.notna() & ~frame.geometry.is_empty].to_crs(4326)
-
-
-def _boundaries(folder: Path) -> gpd.GeoDataFrame:
-    counties = _read_polygons(folder / "iowa_counties.parquet")
-    towns = _read_polygons(folder / "iowa_places_2020.parquet")
-    towns = towns[towns["pop2020"] >= TOWN_LINES_FROM]
-    lines = pd.concat(
-        [
-            counties.assign(name=counties["county"].astype(str) + " County", kind="county"),
-            towns.assign(name=towns["name"].astype(str), kind="town"),
-        ]
-    )
-    lines = lines[["name", "kind", "geometry"]].reset_index(drop=True)
-    return gpd.GeoDataFrame(lines, geometry="geometry", crs="EPSG:4326")
-
-
-def _rate(name: str, label: str, column: str, denominator: str, protected: bool = False) -> Variable:
-    return Variable(name, label, "rate", column, denominator, not protected, protected, "share")
-
-
-_RACES = {
-    "white_alone": "white",
-    "black_alone": "Black or African American",
-    "native_alone": "American Indian",
-    "asian_alone": "Asian",
-    "two_or_more": "two or more races",
-}
-
-_TRACT_2020 = (
-    Variable("population", "people in 2020", "count", "pop_2020", unit="people"),
-    *(_rate(c, f"{label} (2020)", c, "pop_2020", protected=True) for c, label in _RACES.items()),
-)
-
-_TRACT_2000 = (
-    _rate("age_under_5", "aged under 5", "age_under5", "pop2000"),
-    _rate("age_5_17", "aged 5 to 17", "age_5_17", "pop2000"),
-    _rate("age_18_21", "aged 18 to 21", "age_18_21", "pop2000"),
-    _rate("age_22_29", "aged 22 to 29", "age_22_29", "pop2000"),
-    _rate("age_30_39", "aged 30 to 39", "age_30_39", "pop2000"),
-    _rate("age_40_49", "aged 40 to 49", "age_40_49", "pop2000"),
-    _rate("age_50_64", "aged 50 to 64", "age_50_64", "pop2000"),
-    _rate("age_65_up", "aged 65 and over", "age_65_up", "pop2000"),
-    _rate("one_person", "living alone", "hh_1person", "households"),
-    _rate("married_children", "married couples with children", "marhh_chd", "households"),
-    _rate("married_no_children", "married couples without children", "marhh_no_c", "households"),
-    _rate("single_mother", "single mothers", "fhh_child", "households", protected=True),
-    _rate("renting", "renting their home", "hh_renter", "hh_occupied"),
-    _rate("vacant", "homes standing empty", "hh_vacant", "hh_units"),
-)
-
-
-def _mean(
-    name: str, label: str, column: str, denominator: str, unit: str = "%", classify: bool = True
-) -> Variable:
-    return Variable(name, label, "mean", column, denominator, classify, unit=unit)
-
-
-# one figure for some 300 hexagons: counties describe the types, but their borders must not draw them
-_COUNTY = (
-    _mean("bachelors", "with a bachelor's degree", "bachelors", "pop", classify=False),
-    _mean(
-        "median_household_income",
-        "median household income",
-        "median_household_income",
-        "households",
-        "$",
-        classify=False,
-    ),
-    _mean("broadband", "households with broadband", "household_has_broadband", "households", classify=False),
-    _mean("unemployment", "unemployed", "unemployment_rate", "pop", classify=False),
-    _mean("uninsured", "uninsured", "uninsured", "pop", classify=False),
-    _mean("veterans", "veterans", "veterans", "pop", classify=False),
-)
-
-_ZIP = (
-    _mean("per_capita_income", "income per head", "per_capita_income", "total_population", "$"),
-    _mean("median_rent", "median rent", "median_rent", "total_population", "$"),
-    _mean("median_age", "median age", "median_age", "total_population", "years"),
-)
