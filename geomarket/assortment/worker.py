@@ -118,7 +118,11 @@ class SolverProcess:
         """Solve in the child; after ``time_limit`` and a few seconds of grace kill it and return its best."""
         began = time.perf_counter()
         bound, best = dual_bound(program, np.zeros(program.row_lower.size))[0], None
-        self._send(("solve", (program, options, start)))
+        try:
+            self._send(("solve", (program, options, start)))
+        except OSError as error:  # no further process may be started here
+            _log.warning("solving in this process, without a kill switch: %s", error)
+            return solve_here(program, options, start)
         deadline = time.perf_counter() + options.time_limit + GRACE
         while True:
             kind, what = self._next(deadline)

@@ -19,6 +19,7 @@ from geomarket.errors import SolverError, TableError
 from geomarket.promotions.economics import MONEY_COLUMNS, net_of, offer_options
 from geomarket.promotions.response import PromotionResponse
 from geomarket.promotions.rules import PromotionRules
+from geomarket.promotions.search import OfferSearch
 from geomarket.results import Result
 
 __all__ = ["PromotionPlan", "plan_promotions"]
@@ -184,8 +185,8 @@ def plan_promotions(
     base, refusals = _baseline(response, demand, products, clusters, listings)
     offers = _options(base, response, rules, calendar, _season_table(season, base, calendar), refusals)
     program, columns = promotion_program(offers, rules, len(calendar))
-    result = solve(program, options)
-    if result.x is None:
+    result = solve(program, options, OfferSearch.of(offers, rules))
+    if result.x is None:  # the empty plan keeps every rule, so this is the solver's failure
         raise SolverError(f"promotions: no plan found in {options.time_limit:.0f} s. Raise the time limit.")
     chosen = offers[result.x[columns] > 0.5] if len(offers) else offers
     checks = check_promotions(chosen, rules, result.objective)
