@@ -14,6 +14,7 @@ from geomarket.customers import (
 )
 from geomarket.errors import SettingsError, TableError
 from geomarket.hexes.cells import cell_centres, points_to_cells
+from geomarket.safeguards import audit_tables
 
 
 def make_totals(n=200, seed=0):
@@ -189,6 +190,28 @@ def test_suppressed_penetration_shows_nothing_below_k():
         if gone.any() and not np.isnan(total):
             assert gone.sum() >= 2
             assert total - rows["customers"].sum() >= 10
+
+
+@pytest.mark.parametrize("n_customers", [300, 700, 3000])
+def test_the_attacker_learns_nothing_from_suppressed_penetration(n_customers):
+    customers, cells, types = make_map(n_customers=n_customers, seed=n_customers)
+    placed = place_customers(customers, 8).table
+    value = value_customers(make_totals(n_customers)).table
+    shown = penetration(placed, cells, types, value).suppressed(k=10)
+    tables = {
+        "cells": shown.cells,
+        "types": shown.table,
+        "total": pd.DataFrame({"customers": [float(n_customers)]}),
+    }
+    keys = {"cells": ["cell"], "types": ["neighbourhood"], "total": []}
+    told = ("revenue", "margin", "penetration")
+    audit = audit_tables(
+        tables, keys, k=10, dependent={"cells": told, "types": (*told, "index", "low", "high")}
+    )
+    assert audit.passed, audit.table
+    heavy = {name: tables[name] for name in ("cells", "types")}
+    audit = audit_tables(heavy, keys, "heavy", k=10, within="customers", dependent={"types": ["heavy_share"]})
+    assert audit.passed, audit.table
 
 
 def test_figures_draw():

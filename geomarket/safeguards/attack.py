@@ -70,7 +70,12 @@ class _System:
     equations: list[tuple[int, int]]
 
 
-def attack(published: Sequence[Floats], relations: Sequence[Relation], width: float) -> Bounds:
+def attack(
+    published: Sequence[Floats],
+    relations: Sequence[Relation],
+    width: float,
+    caps: Sequence[Floats] | None = None,
+) -> Bounds:
     """Bound every hidden count by linear programming over all published sums.
 
     The attacker knows which counts are hidden, that none is negative, and all published figures; not why a count
@@ -84,6 +89,9 @@ def attack(published: Sequence[Floats], relations: Sequence[Relation], width: fl
         What adds up to what.
     width : float
         Range from which a count is safe: the search for its bounds stops there.
+    caps : sequence of ndarray or None
+        Per table, what each count is known not to exceed (a part cannot be more than its published whole); infinite
+        where nothing is known.
 
     Returns
     -------
@@ -103,7 +111,8 @@ def attack(published: Sequence[Floats], relations: Sequence[Relation], width: fl
     system = _system(published, relations)
     low, high = ([np.full(len(p), np.nan) for p in published] for _ in range(2))
     n = len(system.row)
-    lows, highs = np.zeros(n), np.full(n, np.inf)
+    cap = np.concatenate([c[np.isnan(p)] for c, p in zip(caps, published)]) if caps else np.full(n, np.inf)
+    lows, highs = np.zeros(n), cap.copy()
     graph = sparse.block_array([[None, system.matrix], [system.matrix.T, None]]) if n else None
     if graph is not None and system.matrix.shape[0]:
         _, part = connected_components(graph, directed=False)
@@ -112,7 +121,7 @@ def attack(published: Sequence[Floats], relations: Sequence[Relation], width: fl
         for columns in np.split(order, np.flatnonzero(np.diff(part[m:][order])) + 1):
             rows = np.unique(system.matrix[:, columns].nonzero()[0])
             if len(rows):
-                lows[columns], highs[columns] = _bound_part(system, rows, columns, width)
+                lows[columns], highs[columns] = _bound_part(system, rows, columns, width, cap[columns])
     for i in range(n):
         low[system.table[i]][system.row[i]], high[system.table[i]][system.row[i]] = lows[i], highs[i]
     return Bounds(low=low, high=high, equations=system.equations)
@@ -157,18 +166,20 @@ def _system(published: Sequence[Floats], relations: Sequence[Relation]) -> _Syst
 
 
 def _bound_part(
-    system: _System, rows: NDArray[np.intp], columns: NDArray[np.intp], width: float
+    system: _System, rows: NDArray[np.intp], columns: NDArray[np.intp], width: float, cap: Floats
 ) -> tuple[Floats, Floats]:
     matrix, right = sparse.csr_array(system.matrix[rows][:, columns]), system.right[rows]
-    if len(rows) == 1 and (matrix.data > 0).all():
-        # one sum of hidden counts: each can be anything from none of it to all of it
-        low = np.full(len(columns), right[0] if len(columns) == 1 else 0.0)
-        return low, np.full(len(columns), right[0])
     # hidden counts in exactly the same sums are one unknown, split among them at will
     merged, group = _merge_equal_columns(matrix)
-    low, high = _bound_columns(merged, right, width)
-    alone = np.bincount(group) == 1
-    return np.where(alone[group], low[group], 0.0), high[group]
+    finite = float(np.abs(right).sum()) + 10 * width
+    cap = np.minimum(cap, finite)
+    whole = np.bincount(group, weights=cap)
+    if len(rows) == 1 and (matrix.data > 0).all():
+        low = high = np.array([right[0]])
+    else:
+        low, high = _bound_columns(merged, right, width, np.minimum(whole, finite))
+    # one of them is least when the others hold all they can, and most when they hold nothing
+    return np.maximum(low[group] - (whole[group] - cap), 0.0), np.minimum(high[group], cap)
 
 
 def _merge_equal_columns(matrix: sparse.csr_array) -> tuple[sparse.csr_array, NDArray[np.intp]]:
@@ -187,9 +198,11 @@ def _merge_equal_columns(matrix: sparse.csr_array) -> tuple[sparse.csr_array, ND
     return sparse.csr_array(by_column[:, kept]), group
 
 
-def _bound_columns(matrix: sparse.csr_array, right: Floats, width: float) -> tuple[Floats, Floats]:
+def _bound_columns(
+    matrix: sparse.csr_array, right: Floats, width: float, cap: Floats
+) -> tuple[Floats, Floats]:
     n = matrix.shape[1]
-    solver = _Solver(matrix, right, cap=float(np.abs(right).sum()) + 10 * width)
+    solver = _Solver(matrix, right, cap)
     low, high = np.full(n, np.inf), np.full(n, -np.inf)
     for j in range(n):
         for sign in (-1.0, 1.0):
@@ -202,7 +215,7 @@ def _bound_columns(matrix: sparse.csr_array, right: Floats, width: float) -> tup
 class _Solver:
     """One linear program, solved again and again for another objective."""
 
-    def __init__(self, matrix: sparse.csr_array, right: Floats, cap: float) -> None:
+    def __init__(self, matrix: sparse.csr_array, right: Floats, cap: Floats) -> None:
         self.highs = highspy.Highs()
         self.highs.setOptionValue("output_flag", False)
         self.highs.setOptionValue("threads", 1)
@@ -210,8 +223,8 @@ class _Solver:
         program.num_row_, program.num_col_ = matrix.shape
         program.col_cost_ = np.zeros(matrix.shape[1])
         program.col_lower_ = np.zeros(matrix.shape[1])
-        # no bound on a count is published; a finite one spares the solver an unbounded ray
-        program.col_upper_ = np.full(matrix.shape[1], cap)
+        # finite even where nothing is known: that spares the solver an unbounded ray
+        program.col_upper_ = cap
         program.row_lower_ = program.row_upper_ = right
         program.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
         program.a_matrix_.start_ = matrix.indptr

@@ -63,6 +63,7 @@ def audit_tables(
     count: str = "customers",
     k: int = 10,
     dependent: Mapping[str, Sequence[str]] | None = None,
+    within: str | None = None,
 ) -> Audit:
     """Bound every hidden count from all the tables together, as an attacker with all of them would.
 
@@ -82,6 +83,9 @@ def audit_tables(
         Smallest count that may be shown, and narrowest range a hidden one may be known to.
     dependent : mapping of str to sequence of str, optional
         Columns of each table that tell the count and must be missing with it.
+    within : str or None
+        Column that counts all of whom ``count`` counts a part (heavy within customers): the attacker knows that the
+        part is no more, and a rest below k is a problem too.
 
     Returns
     -------
@@ -105,7 +109,7 @@ def audit_tables(
     ['pinned']
     """
     names = list(tables)
-    _check(tables, keys, count)
+    _check(tables, keys, [count, *([within] if within else [])])
     published = [tables[name][count].to_numpy(dtype=float, na_value=np.nan) for name in names]
     relations, notes = [], []
     for p, parent in enumerate(names):
@@ -115,11 +119,16 @@ def audit_tables(
                 notes += _contradictions(relation, published, tables[parent], parent, keys[parent])
                 relations.append(relation)
     findings = [*notes, *_shown(tables, keys, names, published, k)]
+    caps = None
+    if within is not None:
+        wholes = [tables[name][within].to_numpy(dtype=float, na_value=np.nan) for name in names]
+        findings += _shown(tables, keys, names, [w - p for w, p in zip(wholes, published)], k)
+        caps = [np.nan_to_num(w, nan=np.inf, posinf=np.inf) for w in wholes]
     findings += _given_away(tables, keys, names, published, dependent or {})
     sums = np.zeros(len(names), dtype=int)
     if not notes:
         # figures that contradict each other bound nothing
-        bounds = attack(published, relations, k)
+        bounds = attack(published, relations, k, caps)
         for t, flags in enumerate(bounds.exposed(k)):
             for row in np.flatnonzero(flags).tolist():
                 low, high = float(bounds.low[t][row]), float(bounds.high[t][row])
@@ -140,14 +149,16 @@ def audit_tables(
     return Audit(pd.DataFrame(findings, columns=FINDING_COLUMNS), checked, k, count)
 
 
-def _check(tables: Mapping[str, pd.DataFrame], keys: Mapping[str, Sequence[str]], count: str) -> None:
+def _check(
+    tables: Mapping[str, pd.DataFrame], keys: Mapping[str, Sequence[str]], counts: Sequence[str]
+) -> None:
     for name, frame in tables.items():
         if name not in keys:
             raise TableError(f"audit: no keys given for table '{name}'; give [] if it is a single total.")
-        missing = [c for c in [*keys[name], count] if c not in frame.columns]
+        missing = [c for c in [*keys[name], *counts] if c not in frame.columns]
         if missing:
             raise TableError(
-                f"{name}: column(s) {', '.join(missing)} missing; its keys and {count} are needed."
+                f"{name}: column(s) {', '.join(missing)} missing; its keys and {counts[0]} are needed."
             )
         repeated = frame.duplicated(list(keys[name])) if keys[name] else pd.Series(range(len(frame))) > 0
         if repeated.any():

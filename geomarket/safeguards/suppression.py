@@ -221,7 +221,12 @@ def _below(values: NDArray[np.float64], k: int) -> NDArray[np.bool_]:
     return (values > 0) & (values < k)
 
 
-def _protect(levels: Sequence[_Level], small: Sequence[NDArray[np.bool_]], k: int) -> list[States]:
+def _protect(
+    levels: Sequence[_Level],
+    small: Sequence[NDArray[np.bool_]],
+    k: int,
+    caps: Sequence[NDArray[np.float64]] | None = None,
+) -> list[States]:
     """Hide small counts, and others until no hidden one is pinned to a range narrower than k."""
     states = [np.where(flags, PRIMARY, NONE).astype(object) for flags in small]
     relations = [
@@ -234,7 +239,7 @@ def _protect(levels: Sequence[_Level], small: Sequence[NDArray[np.bool_]], k: in
         _close(levels, relations, states, k)
         # counts NaN from the start are published nowhere: as if they were not there
         published = [np.where(s == NONE, np.nan_to_num(lv.values), np.nan) for lv, s in zip(levels, states)]
-        exposed = attack(published, relations, k).exposed(k)
+        exposed = attack(published, relations, k, caps).exposed(k)
         if not any(flags.any() for flags in exposed):
             return states
         _hide_more(levels, relations, states, exposed)
@@ -325,7 +330,9 @@ def _hidden_parts(
         _below(b.values, k) | _below(a.values - b.values, k) | (state != NONE)
         for a, b, state in zip(whole, part, states)
     ]
-    return [state != NONE for state in _protect(part, small, k)]
+    # a part cannot exceed its whole where that is shown
+    caps = [np.where(state == NONE, level.values, np.inf) for level, state in zip(whole, states)]
+    return [state != NONE for state in _protect(part, small, k, caps)]
 
 
 def _check(table: pd.DataFrame, counts: Sequence[str], keys: Sequence[Margin], others: Sequence[str]) -> None:

@@ -31,14 +31,16 @@ MARGINS = [("type",), ("store_id",), ()]
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_bounds_equal_those_of_another_solver(seed):
+@pytest.mark.parametrize("capped", [False, True])
+def test_bounds_equal_those_of_another_solver(seed, capped):
     rng = np.random.default_rng(seed)
     values = rng.poisson(6, (4, 5)).astype(float)
     hidden = rng.random((4, 5)) < 0.5
     rows, columns = np.divmod(np.arange(20), 5)
     published = [np.where(hidden, np.nan, values).ravel(), values.sum(axis=1), values.sum(axis=0)]
     relations = [Relation(1, 0, rows), Relation(2, 0, columns)]
-    bounds = attack(published, relations, width=1e9)
+    caps = values.ravel() + rng.integers(0, 6, 20) if capped else np.full(20, np.inf)
+    bounds = attack(published, relations, 1e9, [caps, np.full(4, np.inf), np.full(5, np.inf)])
     matrix = np.vstack([rows == i for i in range(4)] + [columns == j for j in range(5)]).astype(float)
     unknown = np.flatnonzero(hidden.ravel())
     shown = np.nan_to_num(published[0])
@@ -46,11 +48,23 @@ def test_bounds_equal_those_of_another_solver(seed):
     for i, j in enumerate(unknown):
         cost = np.zeros(len(unknown))
         cost[i] = 1
-        low = linprog(cost, A_eq=matrix[:, unknown], b_eq=right).fun
-        high = -linprog(-cost, A_eq=matrix[:, unknown], b_eq=right).fun
+        box = [(0, c) for c in caps[unknown]]
+        low = linprog(cost, A_eq=matrix[:, unknown], b_eq=right, bounds=box).fun
+        high = -linprog(-cost, A_eq=matrix[:, unknown], b_eq=right, bounds=box).fun
         assert bounds.low[0][j] == pytest.approx(low, abs=1e-6)
         assert bounds.high[0][j] == pytest.approx(high, abs=1e-6)
     assert np.isnan(bounds.low[0][~hidden.ravel()]).all()
+
+
+def test_counts_in_the_same_sums_share_their_bounds():
+    # 105 heavy among customers of 12 and 100: the second cell has at least 93 of them
+    heavy, total = np.array([np.nan, np.nan, 40.0]), np.array([145.0])
+    relation = Relation(1, 0, np.zeros(3, dtype=np.intp))
+    free = attack([heavy, total], [relation], 10)
+    assert (free.low[0][:2].tolist(), free.high[0][:2].tolist()) == ([0.0, 0.0], [105.0, 105.0])
+    capped = attack([heavy, total], [relation], 10, [np.array([12.0, 100.0, 60.0]), np.array([np.inf])])
+    assert (capped.low[0][:2].tolist(), capped.high[0][:2].tolist()) == ([5.0, 93.0], [12.0, 100.0])
+    assert capped.exposed(10)[0].tolist() == [True, True, False]
 
 
 @pytest.mark.parametrize("seed", range(8))
