@@ -30,7 +30,7 @@ class LowRank:
     rank : int
         Number of hidden tastes.
     ridge : float
-        Prior precision of the factors: larger keeps lifts nearer to 1.
+        Prior precision of the factors, times the variance main effects leave: larger keeps lifts nearer to 1.
     weighting : {"equal", "precision"}
         Whether every listed pair counts alike, or by how precisely its sales tell its rate.
     rounds : int
@@ -43,16 +43,21 @@ class LowRank:
     """
 
     rank: int = 8
-    ridge: float = 15.0
+    ridge: float = 25.0
     weighting: Literal["equal", "precision"] = "equal"
     rounds: int = 5
     name: str = "low rank"
 
     def variants(self, n_stores: int) -> Sequence[LowRank]:
-        """Return the ranks and weightings to choose from."""
+        """Return the ranks, ridges and weightings to choose from."""
         ranks = [rank for rank in (2, 8) if rank <= n_stores / 4] or [1]
         ways: tuple[Literal["equal", "precision"], ...] = ("equal", "precision")
-        return [replace(self, rank=rank, weighting=weighting) for rank in ranks for weighting in ways]
+        return [
+            replace(self, rank=rank, ridge=ridge, weighting=way)
+            for rank in ranks
+            for ridge in (6.0, 25.0)
+            for way in ways
+        ]
 
     def lift(self, evidence: Evidence) -> np.ndarray:
         """Return the lifts of every store × SKU."""
@@ -64,13 +69,14 @@ class LowRank:
             effects.refit(response, weight)
         left = response - effects.at_pairs()
         weights = evidence.grid(weight)
+        ridge = self.ridge * float(np.average(left**2, weights=weight))
         stores, skus = np.zeros((pairs.shape[0], 1)), np.zeros((pairs.shape[1], 1))
         if self.rank > 0:
-            skus = _start(evidence.grid(left * weight / (weight + self.ridge)), self.rank)
+            skus = _start(evidence.grid(left * weight / (weight + ridge)), self.rank)
         for _ in range(self.rounds if self.rank > 0 else 0):
             weighted = evidence.grid(weight * left)
-            stores = _solve(skus, weighted, weights, self.ridge)
-            skus = _solve(stores, weighted.T, weights.T, self.ridge)
+            stores = _solve(skus, weighted, weights, ridge)
+            skus = _solve(stores, weighted.T, weights.T, ridge)
             tastes = (stores[pairs.store] * skus[pairs.sku]).sum(axis=1)
             effects.refit(response - tastes, weight)
             left = response - effects.at_pairs()
