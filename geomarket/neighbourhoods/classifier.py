@@ -34,7 +34,7 @@ from geomarket.neighbourhoods.preparation import (
 )
 from geomarket.neighbourhoods.scheme import read_scheme, restore_scheme, write_scheme
 
-__all__ = ["LEVELS", "NeighbourhoodClassifier"]
+__all__ = ["NeighbourhoodClassifier", "status_notes"]
 
 
 _log = logging.getLogger(__name__)
@@ -102,7 +102,7 @@ class NeighbourhoodClassifier(ClusterMixin, BaseEstimator):
     dropped_ : DataFrame
         variable, reason.
     notes_ : list of str
-        What a reader must know: unpopulated areas, small types, fallbacks.
+        What a reader must know of the fit: small types, fallbacks (areas without a type: see the status).
     preparation_ : Preparation
     names_ : dict
         Name of each code, once named.
@@ -214,7 +214,9 @@ class NeighbourhoodClassifier(ClusterMixin, BaseEstimator):
         self.wcss_ = grown.types.groupby("level", sort=False)["wcss"].sum().to_dict()
         self.notes_ += grown.notes
         self.labels_ = self.assign(X, population, denominators)
-        self._tell(len(points))
+        self.notes_ += self._small_types() + self.preparation_.notes()
+        for line in self.notes_ + status_notes(self.labels_, self.min_population):
+            _log.info("%s", line)
         return self
 
     def learn_preparation(
@@ -498,26 +500,16 @@ class NeighbourhoodClassifier(ClusterMixin, BaseEstimator):
         self.dropped_ = pd.concat(parts, ignore_index=True) if parts else self.dropped_
         self.preparation_ = learn(kept)
 
-    def _tell(self, fitted: int) -> None:
-        status = self.labels_["status"].value_counts()
-        words = {
-            "unpopulated": f"have fewer than {self.min_population:g} people and no type",
-            "too little data": "have people but too little data, and no type",
-            "partial data": "lack some variables and are typed by the others",
-        }
-        for key, text in words.items():
-            if key in status:
-                self.notes_.append(f"{status[key]:,} of {len(self.labels_):,} areas {text}.")
-        top = self.types_["level"] == LEVELS[0]
-        small = self.types_.loc[top & (self.types_["areas"] < 0.01 * fitted), "code"]
-        if len(small):
-            self.notes_.append(
-                f"{', '.join(small)}: fewer than 1 % of areas; often outliers rather than a type. "
-                "Consider fewer supergroups or another transform."
-            )
-        self.notes_ += self.preparation_.notes()
-        for line in self.notes_:
-            _log.info("%s", line)
+    def _small_types(self) -> list[str]:
+        top = self.types_[self.types_["level"] == LEVELS[0]]
+        share = top["mass"] if self.area_weights == "population" else top["areas"]
+        small = top.loc[share < 0.01 * share.sum(), "code"]
+        if small.empty:
+            return []
+        return [
+            f"{', '.join(small)}: fewer than 1 % of the total; often outliers rather than a type. "
+            "Consider fewer supergroups or another transform."
+        ]
 
     # -- assigning ----------------------------------------------------------------------------------------
 
@@ -556,3 +548,28 @@ class NeighbourhoodClassifier(ClusterMixin, BaseEstimator):
 
 def _mass_of(mass: pd.Series | None, order: np.ndarray) -> np.ndarray:
     return np.ones(len(order)) if mass is None else mass.to_numpy(dtype=float)[order]
+
+
+def status_notes(labels: pd.DataFrame, min_population: float) -> list[str]:
+    """Say how many areas have no type, or a type on partial data, and why.
+
+    Parameters
+    ----------
+    labels : DataFrame
+        As from :meth:`NeighbourhoodClassifier.assign`.
+    min_population : float
+        The least population an area needed.
+
+    Returns
+    -------
+    list of str
+    """
+    words = {
+        "unpopulated": f"have a population below {min_population:g} and no type",
+        "too little data": "have people but too little data, and no type",
+        "partial data": "lack some variables and are typed by the others",
+    }
+    counts = labels["status"].value_counts()
+    return [
+        f"{counts[key]:,} of {len(labels):,} areas {text}." for key, text in words.items() if key in counts
+    ]

@@ -16,6 +16,9 @@ Slot = Literal["age", "means", "place", "tenure", "people", "work", "home", "lif
 
 INDEX_GAP = 10.0  # an index within 90..110 is no feature
 STRENGTH_GAP = 0.25  # nor is a mean within a quarter of a standard deviation
+NAME_SHARE = (
+    0.1  # a name must hold for at least one in ten: 4 % unemployed is no neighbourhood of job seekers
+)
 
 # A name must never say who people are by a protected trait, flagged as one or not.
 _SENSITIVE = re.compile(
@@ -26,7 +29,7 @@ _SENSITIVE = re.compile(
     r"language|\bspeak|english|disab|\bhealth\b|illness|mental|pregnan|maternity|\bsex(ual)?\b|gender|"
     r"transgender|\bgay\b|lesbian|bisexual|\bmales?\b|\bfemales?\b|\bmen\b|\bwomen\b|mothers?\b|fathers?\b|"
     r"trade union|criminal|offen[cd]|civil partnership|same.sex|"
-    r"marital|never.married|\bmarried\b(?! couples)|divorc|separated|widow",
+    r"marital|never.married|\bmarried\b(?! couples?| children| no children| with)|divorc|separated|widow",
     re.IGNORECASE,
 )
 
@@ -82,7 +85,7 @@ _LEXICON: tuple[tuple[str, _Trait], ...] = (
     (r"mobile home|caravan|trailer", _Trait("home", "in mobile homes")),
     (r"lone.parent|single.parent", _Trait("people", "lone parents")),
     (r"(without|no) (dependent )?child|no kids|child.?free", _Trait("people", "couples")),
-    (r"child|famil|\bkids\b", _Trait("people", "families", "with few children")),
+    (r"child|famil|\bkids\b", _Trait("people", "families")),
     (r"living alone|one.person|single.person|1.person", _Trait("people", "people living alone")),
     (r"\bcouples?\b|cohabit", _Trait("people", "couples")),
     (r"retire|pensioner", _Trait("people", "retired people")),
@@ -160,7 +163,9 @@ def name_types(index: pd.DataFrame) -> dict[str, str]:
     Notes
     -----
     At most one word group of each kind (age, means, home, people …) enters a name, strongest first; two types
-    that would be called alike are told apart by their next features. The same table gives the same names.
+    that would be called alike are told apart by their next features. What fewer than one in ten have is no name,
+    however high its index. A type without a reliable index is called a small group. The same table gives the
+    same names.
 
     Examples
     --------
@@ -176,7 +181,10 @@ def name_types(index: pd.DataFrame) -> dict[str, str]:
     names: dict[str, str] = {}
     taken: set[str] = set()
     for code, rows in index.groupby("code", sort=False):
-        name = _first_free(_phrases(rows), taken, str(code))
+        if rows["reliable"].any():
+            name = _first_free(_phrases(rows), taken, str(code))
+        else:
+            name = f"Small group {code}"
         names[str(code)] = name
         taken.add(name)
     return names
@@ -209,7 +217,7 @@ def portray_types(
     ...     "code": ["A"], "variable": ["rent"], "label": ["renting"], "mean": [0.6], "overall": [0.3],
     ...     "index": [200.0], "strength": [1.5], "reliable": [True], "unit": ["share"]})
     >>> print(portray_types(table, pd.DataFrame({"code": ["A"], "population_share": [0.124]}))["A"])
-    Home to 12 % of people. Well above average: renting (60 %, index 200).
+    Home to 12 % of people. Above average: renting (60 %, index 200).
     """
     shares = dict(zip(types["code"], types["population_share"], strict=True))
     portraits = {}
@@ -219,9 +227,9 @@ def portray_types(
         under = _strongest(good[good["index"] <= 100 - INDEX_GAP], features)
         sentences = [f"Home to {_share(shares.get(code, np.nan))} of {people}."]
         if over:
-            sentences.append(f"Well above average: {over}.")
+            sentences.append(f"Above average: {over}.")
         if under:
-            sentences.append(f"Well below average: {under}.")
+            sentences.append(f"Below average: {under}.")
         if not over and not under:
             sentences.append("Close to the average on everything measured.")
         portraits[str(code)] = " ".join(sentences)
@@ -279,7 +287,8 @@ def _phrases(rows: pd.DataFrame) -> list[_Phrase]:
         if trait is None:
             continue
         words = trait.high if row.strength > 0 else trait.low
-        if words:
+        share = row.mean_ if row.unit == "share" else row.mean_ / 100 if row.unit == "%" else 1.0
+        if words and (row.strength < 0 or share >= NAME_SHARE):
             slot: Slot = trait.slot if row.strength > 0 or trait.slot in _BEFORE else "life"
             phrases.setdefault(_Phrase(slot, words))
     return list(phrases)
@@ -309,7 +318,7 @@ def _age_trait(text: str) -> _Trait | None:
         low, upper = 0.0, low
     middle = (low + upper) / 2
     if middle < 16:
-        return _Trait("people", "families", "with few children")
+        return _Trait("people", "families")
     if middle < 40:
         return _Trait("age", "young")
     return _Trait("age", "mid-life" if middle < 60 else "older")

@@ -15,7 +15,7 @@ from sklearn.base import clone
 
 from geomarket.errors import NotSupportedError, SettingsError, TableError
 from geomarket.market.model import Variable
-from geomarket.neighbourhoods.classifier import NeighbourhoodClassifier
+from geomarket.neighbourhoods.classifier import NeighbourhoodClassifier, status_notes
 from geomarket.neighbourhoods.hierarchy import LEVELS
 from geomarket.neighbourhoods.index import index_table
 from geomarket.neighbourhoods.portraits import name_types, portray_types, sensitive
@@ -297,6 +297,7 @@ def classify(
         labels = scheme.assign(
             table[[c for c in scheme.preparation_.variables if c in table]], population, denominators
         )
+        notes = [f"The types of scheme '{scheme.version}' were applied as they are."]
     else:
         scheme = (
             clone(classifier)
@@ -308,12 +309,14 @@ def classify(
         scheme.fit(table[[v.name for v in chosen]].astype(float), population, denominators)
         labels = scheme.labels_
         scheme.notes_ += _protected_notes(hexes.variables, chosen, use_protected)
+        notes = scheme.notes_
     described = [
         v
         for v in hexes.variables
         if v.kind != "count" and v.name in table and (describe_protected or not v.protected)
     ]
-    return _build(table, labels, scheme, described, population, denominators, min_areas, min_base)
+    notes = [*status_notes(labels, scheme.min_population), *notes]
+    return _build(table, labels, scheme, described, population, denominators, min_areas, min_base, notes)
 
 
 def _build(
@@ -325,6 +328,7 @@ def _build(
     denominators: pd.DataFrame,
     min_areas: int,
     min_base: float,
+    notes: list[str],
 ) -> Neighbourhoods:
     levels = [level for level in LEVELS if level in labels]
     rates = table[[v.name for v in described]].astype(float)
@@ -342,7 +346,7 @@ def _build(
     types = _with_sizes(types, cells)
     base = "people" if population is not None else "areas"
     types = _portrayed(types, index, base)
-    return Neighbourhoods(cells, types, index, scheme, edits, tuple(scheme.notes_), base)
+    return Neighbourhoods(cells, types, index, scheme, edits, tuple(notes), base)
 
 
 EDIT_COLUMNS = ["kind", "target", "old", "new", "reason", "author"]
