@@ -129,6 +129,24 @@ def test_ranking_sites_agrees_with_opening_them_one_by_one(world, outside_share)
         assert row["net_own"] == pytest.approx(one.net_own)
 
 
+def test_a_new_store_needs_what_the_model_knows_of_stores(world):
+    cells, own, rivals = world
+    given = {"attraction": ("log_size", "own"), "parameters": {"log_size": 0.8, "own": 0.5, "log_km": -1.6}}
+    state = map_catchments(cells, own, rivals, **given)
+    site = pd.DataFrame(SITE)
+    opened = what_if(state, open_stores=site).table.set_index("store_id").loc["NEW"]
+    assert opened["own"]
+    assert rank_sites(state, site)["volume"].iloc[0] == pytest.approx(opened["after"])
+    rival = what_if(state, open_stores=site.assign(own=False))
+    assert rival.table.set_index("store_id").loc["NEW", "after"] < opened["after"]
+    assert rival.net_own < 0
+    for act in (lambda s: what_if(state, open_stores=s), lambda s: rank_sites(state, s)):
+        with pytest.raises(TableError, match=r"column\(s\) size_m2 missing"):
+            act(site.drop(columns="size_m2"))
+        with pytest.raises(TableError, match="1 of 1 rows have no size_m2"):
+            act(site.assign(size_m2=np.nan))
+
+
 def test_on_travel_times_a_new_store_is_as_slow_as_its_surroundings(world):
     cells, own, rivals = world
     ids = pd.concat([own, rivals])["store_id"]

@@ -31,6 +31,11 @@ class _Numeric:
     def transform(self, stores: pd.DataFrame) -> NDArray[np.float64]:
         values = _numeric_values(stores, self.source, self.log)
         missing = np.isnan(values)
+        if missing.any() and not self.has_missing:
+            raise TableError(
+                f"stores: {int(missing.sum())} of {len(stores):,} rows have no {self.source}, which every store the model "
+                "was fitted to has. Give it."
+            )
         filled = np.where(missing, self.mean, values)
         return np.column_stack((filled, missing.astype(float))) if self.has_missing else filled[:, None]
 
@@ -40,6 +45,10 @@ class _Levels:
     column: str
     reference: str
     levels: tuple[str, ...]
+
+    @property
+    def source(self) -> str:
+        return self.column
 
     @property
     def terms(self) -> list[str]:
@@ -104,7 +113,19 @@ class AttractionEncoder:
         return self
 
     def transform(self, stores: pd.DataFrame) -> NDArray[np.float64]:
-        """Return the terms as an array of shape (n_stores, n_terms); a level never seen counts as ``(other)``."""
+        """Return the terms as an array of shape (n_stores, n_terms); a level never seen counts as ``(other)``.
+
+        Raises
+        ------
+        TableError
+            A column the terms were learnt from is missing.
+        """
+        missing = sorted({column.source for column in self.columns_} - set(stores.columns))
+        if missing:
+            raise TableError(
+                f"stores: column(s) {', '.join(missing)} missing, which the model's attraction uses; give them for "
+                "every store, new ones too (empty where unknown)."
+            )
         if not self.columns_:
             return np.zeros((len(stores), 0))
         return np.column_stack([column.transform(stores) for column in self.columns_])

@@ -129,7 +129,7 @@ def what_if(
     after_stores = _changed(stores, change)
     notes: list[str] = []
     if open_stores is not None:
-        opened = _opened(stores, open_stores)
+        opened = _opened(catchments, open_stores)
         after_stores = pd.concat([after_stores, opened], ignore_index=True)
     pairs = today.loc[~today["store_id"].isin(close), ["cell", "store_id", *_distances(today)]]
     if open_stores is not None:
@@ -167,6 +167,7 @@ def rank_sites(catchments: Catchments, sites: pd.DataFrame) -> pd.DataFrame:
         the catchments' unit.
     """
     _check_new(catchments.stores, sites)
+    sites = sites.assign(own=True)
     model, market = catchments.model, catchments.cells.set_index("cell")["market"]
     sets = model.choice_sets(catchments.table, catchments.stores)
     # a store's utility less the log of its share is the cell's log-sum, the same whichever store is taken
@@ -250,9 +251,12 @@ def _changed(stores: pd.DataFrame, change: pd.DataFrame | None) -> pd.DataFrame:
     return changed.reset_index()[stores.columns]
 
 
-def _opened(stores: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
-    _check_new(stores, new)
-    return new.assign(own=new["own"].astype(bool) if "own" in new.columns else True)
+def _opened(catchments: Catchments, new: pd.DataFrame) -> pd.DataFrame:
+    _check_new(catchments.stores, new)
+    opened = new.assign(own=new["own"].astype(bool) if "own" in new.columns else True)
+    # coded once for its checks: joined to the other stores, a column left out would pass as unknown
+    catchments.model.encoder_.transform(opened)
+    return opened
 
 
 def _new_pairs(
