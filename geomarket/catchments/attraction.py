@@ -33,8 +33,8 @@ class _Numeric:
         missing = np.isnan(values)
         if missing.any() and not self.has_missing:
             raise TableError(
-                f"stores: {int(missing.sum())} of {len(stores):,} rows have no {self.source}, which every store the model "
-                "was fitted to has. Give it."
+                f"stores: {int(missing.sum())} of {len(stores):,} rows have no {self.source}, which every store the "
+                "model was fitted to has. Give it."
             )
         filled = np.where(missing, self.mean, values)
         return np.column_stack((filled, missing.astype(float))) if self.has_missing else filled[:, None]

@@ -142,8 +142,8 @@ class Catchments(Result):
             return []
         row = distance.iloc[0]
         return [
-            f"Distance exponent {row['estimate']:.2f} ({self.model.confidence:.0%} interval {row['low']:.2f} to "
-            f"{row['high']:.2f}): at twice the distance a store draws "
+            f"Distance exponent {row['estimate']:.3f} ({self.model.confidence:.0%} interval {row['low']:.3f} to "
+            f"{row['high']:.3f}): at twice the distance a store draws "
             f"{2.0 ** row['estimate']:.0%} of the custom, all else alike."
         ]
 

@@ -196,7 +196,8 @@ def rank_sites(catchments: Catchments, sites: pd.DataFrame) -> pd.DataFrame:
                 "volume": volume,
                 "from_own": from_own,
                 "from_competitors": from_stores - from_own,
-                "from_no_store": volume - from_stores,
+                # without an outside option nothing comes from there but rounding
+                "from_no_store": volume - from_stores if np.isfinite(model.outside_) else 0.0,
                 "net_own": volume - from_own,
             }
         )
