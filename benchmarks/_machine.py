@@ -8,7 +8,18 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-PACKAGES = ("numpy", "scipy", "pandas", "scikit-learn", "geopandas", "shapely", "h3", "duckdb", "highspy", "numba")
+PACKAGES = (
+    "numpy",
+    "scipy",
+    "pandas",
+    "scikit-learn",
+    "geopandas",
+    "shapely",
+    "h3",
+    "duckdb",
+    "highspy",
+    "numba",
+)
 
 
 def machine_lines(packages: tuple[str, ...] = PACKAGES) -> list[str]:

@@ -37,4 +37,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
         reasons[reason] = reasons.get(reason, 0) + 1
     for reason, n in sorted(reasons.items()):
-        terminalreporter.write_line(f"!! {n} NOT RUN: {reason.removeprefix('Skipped: ')}", red=True, bold=True)
+        terminalreporter.write_line(
+            f"!! {n} NOT RUN: {reason.removeprefix('Skipped: ')}", red=True, bold=True
+        )

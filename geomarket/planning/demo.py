@@ -100,5 +100,8 @@ def demo_plan(
     from geomarket.simulate import simulate_market
 
     tell("Simulating a market")
-    sizes = {} if size == "full" else {"n_customers": 5_000, "n_stores": 16, "n_skus": 120, "weeks": 52}
-    return run_plan(simulate_market(seed=seed, **sizes), settings, tell)
+    if size == "small":
+        world = simulate_market(n_customers=5_000, n_stores=16, n_skus=120, weeks=52, seed=seed)
+    else:
+        world = simulate_market(seed=seed)
+    return run_plan(world, settings, tell)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
+from typing import Literal
 
 import pandas as pd
 
@@ -43,7 +44,9 @@ def find_promotions(
     panel = promotion_panel(by_pair, offers, trade.pairs, by_cluster, trade.products, trade.periods)
     response = fit_response(panel, dip_form="after" if market.period == "week" else "depth")
     kept = ranges.changes[ranges.changes["action"] != "delist"]
-    shown = [name for name in ("display", "mailer") if bool(offers[name].any())]
+    shown: list[Literal["display", "mailer"]] = [
+        name for name in ("display", "mailer") if bool(offers[name].any())
+    ]
     budget = chosen.budget
     if budget is None:
         budget = past_spend(by_pair, offers, trade.products, trade.periods[-chosen.horizon :])
@@ -140,7 +143,8 @@ def season_index(
     for day in pd.to_datetime(pd.Series(list(horizon))):
         before = day - (pd.Timedelta(weeks=52) if period == "week" else pd.DateOffset(years=1))
         if before in index.index:
+            year_ago = index.loc[before]
             rows.append(
-                index.loc[before].rename("index").rename_axis("category").reset_index().assign(period=day)
+                pd.DataFrame({"category": year_ago.index, "period": day, "index": year_ago.to_numpy()})
             )
     return pd.concat(rows, ignore_index=True) if rows else None

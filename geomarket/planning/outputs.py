@@ -67,7 +67,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_outputs(
-    plan: Plan, folder: Path, documents: Mapping[str, Callable[[Plan, Path], None]]
+    plan: Plan, folder: Path, documents: Mapping[str, Callable[[Plan, Path], object]]
 ) -> list[Path]:
     """Write documents, tables, manifest and timings of a plan.
 

@@ -64,7 +64,9 @@ def test_sales_are_the_chains_orders_in_the_raw_files(market, data_home):
     kept = raw[raw["item_id"].astype(str).isin(set(market.products["sku"]))]
     assert len(raw) - len(kept) == lost
     assert sales["units"].sum() == kept["bottles"].sum()
-    assert float(sales["revenue"].sum()) == pytest.approx(float(kept["dollars"].astype(float).sum()), rel=1e-6)
+    assert float(sales["revenue"].sum()) == pytest.approx(
+        float(kept["dollars"].astype(float).sum()), rel=1e-6
+    )
     assert not sales.duplicated(["store_id", "sku", "period"]).any()
 
 
