@@ -262,13 +262,16 @@ def test_28k_hexagons_180_stores_2000_competitors_stay_under_3_mb(tmp_path):
 
 def test_map_shows_what_the_plan_holds(plan):
     key = neighbourhood_key(plan.neighbourhoods)
-    data = build_map(plan, key)
+    packed = build_map(plan, key)
+    data = packed["details"]
     views = {view["key"]: view for view in data["views"]}
     assert next(iter(views)) == "supergroup"
-    assert {"neighbourhood", "own_share", "whitespace", "penetration", "population", "income"} <= set(views)
+    assert {"neighbourhood", "trade:own_share", "trade:whitespace", "trade:penetration", "income"} <= set(
+        views
+    )
     assert views["supergroup"]["names"] == [f"{c} · {n}" for c, n in zip(key.codes, key.names)]
     assert views["supergroup"]["missing"] == plan.neighbourhoods.table["supergroup"].isna().sum()
-    assert views["penetration"]["missing"] == plan.customers.cells["penetration"].isna().sum()
+    assert views["trade:penetration"]["missing"] == plan.customers.cells["penetration"].isna().sum()
     assert [store["id"] for store in data["stores"]] == sorted(plan.market.stores["store_id"])
     west, north, east, south = data["bounds"]
     assert all(west <= store["x"] <= east and north <= store["y"] <= south for store in data["stores"])
@@ -281,12 +284,12 @@ def test_map_shows_what_the_plan_holds(plan):
     assert sum(share for _, share in first["shares"]) == pytest.approx(1, abs=0.001)
     assert len(first["shares"]) == (profile["share"] > 0).sum()
     members = plan.catchments.areas["band"].isin([0.5, 0.7, 0.9]).sum()
-    assert data["catchments"]["members"]["members"] == members
+    assert packed["catchments"]["members"]["members"] == members
 
 
 def test_boundaries_shared_by_two_areas_are_drawn_once(plan):
     data = build_map(plan, neighbourhood_key(plan.neighbourhoods))
-    assert {name["name"] for name in data["names"]} == set(plan.market.boundaries["name"])
+    assert {name["name"] for name in data["details"]["names"]} == set(plan.market.boundaries["name"])
     outlines = sum(len(shape.exterior.coords) - 1 for shape in plan.market.boundaries.geometry)
     edges = data["lines"]["points"] - data["lines"]["lines"]
     assert outlines == 16
@@ -379,8 +382,11 @@ def test_promotions_add_up_to_their_net(plan):
 
 
 def test_shares_fill_the_bar():
-    chart = share_bar([("a", 0.25, "#111111"), ("b", 0.75, "#222222")], "t", width=200)
-    assert [float(w) for w in re.findall(r'width="([\d.]+)" height="12" fill', chart)] == [50, 150]
+    chart = share_bar(
+        [("a", 0.25, "#111111"), ("none", 0.0, "#333333"), ("b", 0.75, "#222222")], "t", width=200
+    )
+    assert [float(w) for w in re.findall(r"h([\d.]+)v", chart)] == [50, 150]
+    assert "<title>t: a 25%, b 75%</title>" in chart
 
 
 @pytest.mark.parametrize(("low", "high"), [(0, 1), (-7, 3), (0.001, 0.0013), (0, 4.4e6)])

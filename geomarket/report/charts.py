@@ -99,15 +99,15 @@ def share_bar(
     shares: Iterable[tuple[str, float, str]], title: str, *, width: int = 160, height: int = 12
 ) -> Markup:
     """Draw a bar split by shares; each is (label, share, colour)."""
-    parts, x = [], 0.0
+    parts, x, words = [], 0.0, []
     for label, share, colour in shares:
+        if share <= 0:
+            continue
         wide = share * width
-        parts.append(
-            f'<rect x="{x:.2f}" y="0" width="{wide:.2f}" height="{height}" fill="{escape(colour)}">'
-            f"<title>{escape(label)} {share:.0%}</title></rect>"
-        )
+        parts.append(f'<path fill="{escape(colour)}" d="M{x:.1f},0h{wide:.1f}v{height}h-{wide:.1f}z"/>')
+        words.append(f"{label} {share:.0%}")
         x += wide
-    return _svg(width, height, title, parts, css="chart chart-share")
+    return _svg(width, height, f"{title}: {', '.join(words)}", parts, css="chart chart-share")
 
 
 def interval_chart(

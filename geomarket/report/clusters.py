@@ -206,7 +206,7 @@ def _members(
         if len(shares):
             mine = shares_of.get(store_id, {})
             drawn = [(key.label(code), mine.get(code, 0.0), key.colour(code)) for code in key.codes]
-            row.append(Cell("", markup=share_bar(drawn, f"Trade of {name} by type")))
+            row.append(Cell("", markup=share_bar(drawn, "Trade by type")))
         for action in ("list", "delist"):
             number = int(changes[action].get(store_id, 0)) if action in changes else 0
             row.append(Cell(f"{number:,}", float(number)))

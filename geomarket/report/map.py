@@ -83,7 +83,10 @@ def neighbourhood_key(neighbourhoods: Any) -> NeighbourhoodKey:
 
 
 def build_map(plan: Any, key: NeighbourhoodKey) -> dict[str, Any]:
-    """Return everything the map's script needs, JSON-able, from a finished plan."""
+    """Return everything the map's script needs, JSON-able, from a finished plan.
+
+    ``hexes``, ``lines`` and ``catchments`` are packed; ``details`` is plain.
+    """
     cells = _cells(plan)
     columns, views = _views(plan, cells, key)
     meridian = central_meridian(cells["lon"].to_numpy(dtype=float))
@@ -95,8 +98,7 @@ def build_map(plan: Any, key: NeighbourhoodKey) -> dict[str, Any]:
     bounds = _bounds(cells, stores, meridian)
     lines, names = _boundaries(plan.market.boundaries, bounds, meridian)
     chains, competitors = _competitors(plan.market.competitors, meridian)
-    return {
-        "hexes": packed,
+    details = {
         "bounds": [round(edge, 8) for edge in bounds],
         "views": views,
         "tooltip": _tooltip(views, key),
@@ -106,16 +108,22 @@ def build_map(plan: Any, key: NeighbourhoodKey) -> dict[str, Any]:
         "ownName": "Own",
         "chains": chains,
         "competitors": competitors,
-        "lines": lines,
         "names": names,
+    }
+    return {
+        "hexes": packed,
+        "lines": lines,
         "catchments": _catchments(plan.catchments, cells["cell"].to_numpy(dtype=np.int64), stores),
+        "details": details,
     }
 
 
 def _cells(plan: Any) -> pd.DataFrame:
-    """One row per cell with every column the map may show."""
+    """One row per cell with every column the map may show; stages' columns can't meet a variable's name."""
     cells = plan.hexes.table
-    types = plan.neighbourhoods.table.drop(columns=["population", "lon", "lat"], errors="ignore")
+    types = plan.neighbourhoods.table
+    types = types[[c for c in ("cell", "supergroup", "neighbourhood", "uncertainty") if c in types]]
+    types = types.rename(columns={"uncertainty": "type:uncertainty"})
     cells = cells.merge(types, on="cell", how="left", validate="one_to_one")
     for stage, columns in (
         (plan.catchments, ["own_share", "market", "whitespace"]),
@@ -123,7 +131,10 @@ def _cells(plan: Any) -> pd.DataFrame:
     ):
         if stage is not None:
             found = [column for column in columns if column in stage.cells]
-            cells = cells.merge(stage.cells[["cell", *found]], on="cell", how="left", validate="one_to_one")
+            named = stage.cells[["cell", *found]].rename(
+                columns={column: f"trade:{column}" for column in found}
+            )
+            cells = cells.merge(named, on="cell", how="left", validate="one_to_one")
     return cells.sort_values("cell", ignore_index=True)
 
 
@@ -155,6 +166,8 @@ def _views(
     def add_number(
         column: str, label: str, kind: str, unit: str, group: str, note: str = "", missing: str = "no data"
     ) -> None:
+        if column not in cells:
+            return
         values = cells[column].to_numpy(dtype=float, na_value=np.nan)
         if not np.isfinite(values).any():
             return
@@ -184,39 +197,22 @@ def _views(
         add_classes(
             "neighbourhood", "Neighbourhood groups", key.group_codes, key.group_names, key.group_colours
         )
-    if "uncertainty" in cells:
-        add_number(
-            "uncertainty",
-            "Uncertainty of the type",
-            "mean",
-            "",
-            "Neighbourhoods",
-            "0: clearly its own type; 1: as near to the next type.",
-        )
-    if "own_share" in cells:
-        add_number(
-            "own_share", "Own share of trade", "rate", "share", "Trade", "Expected by the catchment model."
-        )
-        add_number("market", "Market size a year", "count", "money", "Trade")
-        note = "Trade that goes to others, a year, by the catchment model."
-        add_number("whitespace", "Whitespace a year", "count", "money", "Trade", note)
-    if "penetration" in cells:
-        k = plan.settings.privacy.k
-        add_number(
-            "penetration",
-            "Customers per resident",
-            "rate",
-            "share",
-            "Trade",
-            f"Hexagons with 1 to {k - 1} customers are not shown.",
-            "no residents, or too few customers to show",
-        )
+    doubt = "0: clearly its own type; 1: as near to the next type."
+    add_number("type:uncertainty", "Uncertainty of the type", "mean", "", "Neighbourhoods", doubt)
+    modelled = "Expected by the catchment model."
+    add_number("trade:own_share", "Own share of trade", "rate", "share", "Trade", modelled)
+    add_number("trade:market", "Market size a year", "count", "money", "Trade")
+    elsewhere = "Trade that goes to others, a year, by the catchment model."
+    add_number("trade:whitespace", "Whitespace a year", "count", "money", "Trade", elsewhere)
+    hidden = f"Hexagons with 1 to {plan.settings.privacy.k - 1} customers are not shown."
+    too_few = "no residents, or too few customers to show"
+    add_number("trade:penetration", "Customers per resident", "rate", "share", "Trade", hidden, too_few)
     for variable in plan.hexes.variables:
         if variable.name in cells and variable.name not in {"cell", "lon", "lat"}:
             add_number(
                 variable.name, _headline(variable.label), variable.kind, variable.unit, "Who lives there"
             )
-    if "population" in cells and not any(view["key"] == "population" for view in views):
+    if not any(view["key"] == "population" for view in views):
         add_number("population", "Population", "count", "people", "Who lives there")
     return columns, views
 

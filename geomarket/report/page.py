@@ -12,7 +12,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from geomarket.hexmap import as_script_json, asset_text, bundle
+from geomarket.hexmap import as_script_json, asset_text, bundle, encode_json
 from geomarket.report import sections
 from geomarket.report.clusters import cluster_sections
 from geomarket.report.map import build_map, neighbourhood_key
@@ -70,7 +70,7 @@ def render_report(plan: Any) -> str:
             policy=content_security_policy(script, style),
             script=script,
             style=style,
-            map_data=Markup(as_script_json(build_map(plan, key))),
+            map_data=Markup(as_script_json(_packed(build_map(plan, key)))),
             verdict=sections.verdict_section(plan),
             tiles=sections.kpi_tiles(plan),
             neighbourhoods=neighbourhood_cards(plan, key),
@@ -88,6 +88,10 @@ def render_report(plan: Any) -> str:
             made=_flat({name: value for name, value in plan.manifest.items() if name != "settings"}),
         )
     )
+
+
+def _packed(map_data: dict[str, Any]) -> dict[str, Any]:
+    return {**map_data, "details": encode_json(map_data["details"])}
 
 
 def content_security_policy(script: str, style: str) -> str:

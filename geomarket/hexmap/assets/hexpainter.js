@@ -54,10 +54,10 @@ export class PlaneReader {
 
 /** One resolution: centres, corners and figures of its cells. */
 export class HexLevel {
-  constructor(head, world, columns, reader) {
+  constructor(head, columns, reader) {
     this.resolution = head.resolution;
     this.count = head.count;
-    this.world = world;
+    this.world = head.world;
     const { count } = head;
     this.x = reader.running(count, head.centrePlanes[0]);
     this.y = reader.running(count, head.centrePlanes[1]);
@@ -76,7 +76,7 @@ export class HexLevel {
     this.buckets = null;
   }
 
-  /** Corner offsets of a cell from its centre, [dx, dy, dx, dy, ...] in world units. */
+  /** Corner offsets of a cell from its centre, [dx, dy, dx, dy, ...] in units of this level. */
   ring(i) {
     return this.odd.get(i) ?? this.corners.subarray(i * 12, i * 12 + 12);
   }
@@ -114,7 +114,7 @@ export class HexLevel {
     return best >= 0 && insideRing(this.ring(best), px - this.x[best], py - this.y[best]) ? best : -1;
   }
 
-  /** Segments [x1, y1, x2, y2, ...] in world units around a set of cells, without the edges inside it. */
+  /** Segments [x1, y1, x2, y2, ...] (0..1) around a set of cells, without the edges inside it. */
   outline(members) {
     const inside = new Set(members);
     const segments = [];
@@ -207,7 +207,7 @@ function readColumn(column, head, count, reader) {
 /** Decodes what Python's encode_hexes packed: levels from fine to coarse. */
 export async function decodeHexes(packed) {
   const reader = new PlaneReader(await unpack(packed.blob));
-  return packed.levels.map((head) => new HexLevel(head, packed.world, packed.columns, reader));
+  return packed.levels.map((head) => new HexLevel(head, packed.columns, reader));
 }
 
 /** Decodes what Python's encode_members packed: one array of positions per group. */

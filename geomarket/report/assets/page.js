@@ -1,5 +1,6 @@
 /** Starts the page: map, sortable tables, contents bar, printing. */
 
+import { unpack } from "./hexpainter.js";
 import { MapApp } from "./mapapp.js";
 
 const PAPER_WIDTH = 690;
@@ -55,7 +56,9 @@ document.querySelectorAll("nav.contents").forEach(followSections);
 
 const root = document.querySelector("#map-app");
 if (root) {
-  const app = await MapApp.start(root, JSON.parse(document.querySelector("#map-data").textContent));
+  const { details, ...packed } = JSON.parse(document.querySelector("#map-data").textContent);
+  const plain = JSON.parse(new TextDecoder().decode(await unpack(details)));
+  const app = await MapApp.start(root, { ...packed, ...plain });
   root.mapApp = app;
   document.querySelectorAll("[data-show-type]").forEach((button) =>
     button.addEventListener("click", () => {
