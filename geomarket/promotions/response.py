@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -149,7 +149,8 @@ def fit_response(
     SKUs of the category make it look larger than it is.
 
     Each category is fitted over all clusters and in each cluster; cluster estimates are shrunk to the category's by
-    empirical Bayes. Standard errors are clustered by SKU.
+    empirical Bayes. Standard errors are clustered by SKU, with the leverage of each taken out, and widened for the few
+    SKUs there are (Student's t), so that the intervals can be read as normal ones.
 
     Parameters
     ----------
@@ -216,7 +217,7 @@ def fit_response(
         rows.extend(lines)
         for j, term in enumerate(TERMS):
             if np.isfinite(fit.estimate[j]):
-                se = float(np.sqrt(fit.covariance[j, j]))
+                se = float(_errors(fit, level)[j])
                 means.append(
                     (
                         category,
@@ -353,7 +354,7 @@ def _fit_category(
                 )
             )
     if estimate[0] > 0:
-        error = np.sqrt(fit.covariance[0, 0])
+        error = float(_errors(fit, 0.9)[0])
         refusals.append(
             (
                 category,
@@ -367,7 +368,14 @@ def _fit_category(
         return None, offers
     if not np.isfinite(estimate[:3]).any():
         return None, offers
-    return PoissonFit(estimate, fit.covariance, fit.own_variation, True, fit.deviance), offers
+    return replace(fit, estimate=estimate), offers
+
+
+def _errors(fit: PoissonFit, level: float) -> npt.NDArray[np.float64]:
+    """Standard errors that give, times the normal quantile, the width Student's t asks for with so few SKUs."""
+    place = 0.5 + level / 2
+    widen = stats.t.ppf(place, max(fit.n_groups - 1, 1)) / stats.norm.ppf(place)
+    return np.sqrt(np.diag(fit.covariance)) * widen
 
 
 def _shrunk_lines(
@@ -394,7 +402,7 @@ def _shrunk_lines(
         clusters.append(str(cluster))
         counts.append(offers)
         raw.append(np.where(enough, fit.estimate, np.nan))
-        raw_se.append(np.where(enough, np.sqrt(np.diag(fit.covariance)), np.nan))
+        raw_se.append(np.where(enough, _errors(fit, level), np.nan))
         thin = [TERMS[j] for j in range(len(TERMS)) if np.isfinite(mean.estimate[j]) and not enough[j]]
         if thin:
             refusals.append(
@@ -411,7 +419,7 @@ def _shrunk_lines(
         own, own_se = np.array([r[j] for r in raw]), np.array([r[j] for r in raw_se])
         if len(clusters) == 1:  # the category's mean is this cluster's own estimate
             own, own_se = np.array([np.nan]), np.array([np.nan])
-        shrunk = shrink(own, own_se, float(mean.estimate[j]), float(np.sqrt(mean.covariance[j, j])))
+        shrunk = shrink(own, own_se, float(mean.estimate[j]), float(_errors(mean, level)[j]))
         between[term] = shrunk.between
         for i, cluster in enumerate(clusters):
             source = "own" if np.isfinite(own[i]) else "category"

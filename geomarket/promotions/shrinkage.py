@@ -50,16 +50,16 @@ def between_variance(estimate: npt.ArrayLike, se: npt.ArrayLike) -> float:
 def shrink(estimate: npt.ArrayLike, se: npt.ArrayLike, mean: float, mean_se: float) -> Shrunk:
     """Shrink estimates towards a mean, never towards zero (normal-normal, Morris 1983).
 
-    ``truth ~ Normal(mean, between²)``, ``estimate ~ Normal(truth, se²)``. The standard error counts the mean's own
-    error and, for four and more estimates, that the spread is estimated too. A missing estimate becomes the mean,
-    with the spread of the truths around it.
+    ``truth ~ Normal(mean, between²)``, ``estimate ~ Normal(truth, se²)``. The standard error counts that the mean is
+    estimated, from estimates with errors and from a few truths only, and for four and more estimates that the
+    spread is estimated too. A missing estimate becomes the mean, with the spread of the truths around it.
 
     Parameters
     ----------
     estimate, se : array-like of shape (n,)
         NaN where there is none.
     mean, mean_se : float
-        What to shrink towards, and its standard error.
+        What to shrink towards, and its standard error as the mean of just these truths.
 
     Returns
     -------
@@ -77,8 +77,9 @@ def shrink(estimate: npt.ArrayLike, se: npt.ArrayLike, mean: float, mean_se: flo
     pull[known] = errors[known] ** 2 / (errors[known] ** 2 + between)
     gap = np.where(known, values - mean, 0.0)
     result = mean + (1 - pull) * gap
-    variance = (1 - pull) * np.where(known, errors, 0.0) ** 2 + pull**2 * mean_se**2
-    variance = np.where(known, variance, between + mean_se**2)
+    mean_variance = mean_se**2 + between / max(int(known.sum()), 1)
+    variance = (1 - pull) * np.where(known, errors, 0.0) ** 2 + pull**2 * mean_variance
+    variance = np.where(known, variance, between + mean_variance)
     if known.sum() > 3:
         variance = variance + np.where(known, 2 / (known.sum() - 3) * pull**2 * gap**2, 0.0)
     return Shrunk(result, np.sqrt(variance), float(np.sqrt(between)))

@@ -21,7 +21,7 @@ from geomarket.promotions import (
     shrink,
 )
 from geomarket.promotions.planner import promotion_program
-from geomarket.promotions.poisson import Block, fit_poisson
+from geomarket.promotions.poisson import Block, clustered_covariance, fit_poisson
 
 EFFECTS = {"price": -2.0, "display": 0.35, "mailer": 0.6, "dip": -0.15}
 
@@ -123,9 +123,12 @@ def _log_regression(sales: pd.DataFrame, offers: pd.DataFrame, listings: pd.Data
 
 
 def test_fit_equals_statsmodels_with_dummies() -> None:
-    """The absorbed fit is the dummy fit: estimates to 1e-7, clustered covariance up to the known factor."""
+    """The absorbed fit is the dummy fit: estimates to 1e-7, the plain clustered covariance to 1e-5.
+
+    The covariance in use, with leverage taken out, lies between the plain one and the jackknife over SKUs.
+    """
     rng = np.random.default_rng(4)
-    sku, period = (a.ravel() for a in np.meshgrid(np.arange(9), np.arange(14), indexing="ij"))
+    sku, period = (a.ravel() for a in np.meshgrid(np.arange(12), np.arange(20), indexing="ij"))
     keep = rng.random(sku.size) < 0.8
     sku, period = sku[keep], period[keep]
     terms = np.column_stack(
@@ -141,8 +144,34 @@ def test_fit_equals_statsmodels_with_dummies() -> None:
         cov_type="cluster", cov_kwds={"groups": sku, "use_correction": False}, tol=1e-12, maxiter=100
     )
     assert fit.estimate == pytest.approx(oracle.params[:2], abs=1e-7)
-    clustered = np.asarray(oracle.cov_params())[:2, :2] * 9 / 8
-    assert fit.covariance == pytest.approx(clustered, rel=1e-5)
+    # Score and information of each SKU, with the dummies projected out by least squares.
+    mean = oracle.fittedvalues
+    root = np.sqrt(mean)[:, None]
+    others = design[:, 2:] * root
+    projected = terms - (others @ np.linalg.lstsq(others, terms * root, rcond=None)[0]) / root
+    scores = np.array([projected[sku == s].T @ (units - mean)[sku == s] for s in range(12)])
+    information = np.array(
+        [(projected[sku == s].T * mean[sku == s]) @ projected[sku == s] for s in range(12)]
+    )
+    plain = clustered_covariance(scores, information, information.sum(axis=0), leverage=False)
+    assert plain == pytest.approx(np.asarray(oracle.cov_params())[:2, :2], rel=1e-5)
+    in_use = clustered_covariance(scores, information, information.sum(axis=0))
+    assert fit.covariance == pytest.approx(in_use, rel=1e-5)
+    assert (np.diag(in_use) > np.diag(plain)).all()
+    left_out = []
+    for s in range(12):
+        rest = sku != s
+        block = Block(
+            units[rest],
+            offset[rest],
+            terms[rest],
+            np.unique(sku[rest], return_inverse=True)[1],
+            period[rest],
+            sku[rest],
+        )
+        left_out.append(fit_poisson([block]).estimate - fit.estimate)
+    jackknife = np.array(left_out).T @ np.array(left_out) * 11 / 12
+    assert (np.diag(in_use) < 1.05 * np.diag(jackknife)).all()
 
 
 def test_shrinkage_beats_own_and_pooled_and_covers() -> None:
@@ -153,7 +182,7 @@ def test_shrinkage_beats_own_and_pooled_and_covers() -> None:
         truth = rng.normal(-2.0, 0.5, 12)
         se = rng.uniform(0.3, 0.8, 12)
         own = truth + rng.normal(0, se)
-        weight = 1 / (se**2 + 0.5**2)
+        weight = 1 / se**2
         mean, mean_se = (weight * own).sum() / weight.sum(), weight.sum() ** -0.5
         result = shrink(own, se, mean, mean_se)
         own_error.append(own - truth)
