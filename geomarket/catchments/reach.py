@@ -124,7 +124,7 @@ def store_overlap(demand: pd.DataFrame, value: str = "demand", min_overlap: floa
     -------
     DataFrame
         store_id, other, overlap, shared; one row each way, strongest first. overlap: the sum over cells of the smaller
-        of the two stores' shares: 0 no cell in common, 1 the same catchment. shared is the share of ``store_id``'s custom
+        of the two stores' shares: 0 no cell in common, 1 the same catchment. shared: the share of ``store_id``'s custom
         from cells ``other`` serves too (near 1 for modelled demand, which reaches every cell a little).
 
     Notes
