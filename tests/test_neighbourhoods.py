@@ -246,10 +246,12 @@ def test_bad_tables_are_refused():
         classifier.fit(table, pd.Series(1.0, index=range(5)))
     with pytest.raises(TableError, match="negative"):
         classifier.fit(table, pd.Series(-1.0, index=table.index))
+    words = table.assign(name="somewhere")  # other columns are nobody's business when predicting
+    assert (classifier.fit(table).predict(words) == classifier.labels_["code"].to_numpy()).all()
     with pytest.raises(TableError, match="DataFrame"):
         classifier.fit(table.to_numpy())
     with pytest.raises(NotSupportedError, match="no types yet"):
-        classifier.predict(table)
+        NeighbourhoodClassifier().predict(table)
     with pytest.raises(TableError, match="1 columns that"):
         kept = classifier.fit(table).preparation_.variables[0]
         classifier.predict(table.drop(columns=kept))

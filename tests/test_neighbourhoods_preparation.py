@@ -148,6 +148,10 @@ def test_shrinkage_is_stored_and_needs_denominators_again():
     assert (again.predict(rates, None, base) == fitted.labels_["code"].to_numpy()).all()
     with pytest.raises(TableError, match="shrinks rates"):
         again.predict(rates)
+    # what distances are measured in is the shrunk space: the centroids are means there, not of the raw rates
+    points = fitted.transform_rates(rates, base)
+    means = points.groupby(fitted.labels_["code"]).mean()
+    np.testing.assert_allclose(means.to_numpy(), fitted.centroids_.loc[means.index].to_numpy(), rtol=1e-9)
     with pytest.raises(TableError, match="as a share"):
         shrink_rates(rates * 3, base)
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from sklearn.base import BaseEstimator, ClusterMixin
+from sklearn.base import BaseEstimator
 
 from geomarket.errors import NotSupportedError, SettingsError
 from geomarket.neighbourhoods.checks import (
@@ -40,7 +40,7 @@ __all__ = ["NeighbourhoodClassifier", "status_notes"]
 _log = logging.getLogger(__name__)
 
 
-class NeighbourhoodClassifier(ClusterMixin, BaseEstimator):
+class NeighbourhoodClassifier(BaseEstimator):
     """Sort areas into neighbourhood types by their census profile.
 
     Rates are transformed and scaled, variables that repeat another one are left out, and weighted k-means
@@ -302,15 +302,8 @@ class NeighbourhoodClassifier(ClusterMixin, BaseEstimator):
         DataFrame
             On the index of X.
         """
-        self._check_fitted()
-        check_rates(X)
         mass = checked_population(population, X.index)
-        rates = X
-        if self.shrinkage_ is not None:
-            rates = self.shrinkage_.apply(
-                X, checked_denominators(denominators, X, self.shrinkage_.mean.index)
-            )
-        points = self.preparation_.apply(rates)
+        points = self.transform_rates(X, denominators).to_numpy()
         missing = np.isnan(points).sum(axis=1)
         populated = self._populated(mass, X.index)
         typed = populated & (missing <= self.max_missing * points.shape[1])
@@ -322,10 +315,36 @@ class NeighbourhoodClassifier(ClusterMixin, BaseEstimator):
         out["status"] = status
         return out.set_index(X.index)
 
-    def transform_rates(self, X: pd.DataFrame) -> pd.DataFrame:
-        """Return areas in the prepared space (transformed, scaled, weighted), on the index of X."""
+    def transform_rates(self, X: pd.DataFrame, denominators: pd.DataFrame | None = None) -> pd.DataFrame:
+        """Return areas in the space distances are measured in: shrunk if asked for, transformed, scaled, weighted.
+
+        Parameters
+        ----------
+        X : DataFrame of shape (n_areas, n_variables)
+            Needs the variables of the scheme; others are ignored.
+        denominators : DataFrame, optional
+            As in :meth:`fit`.
+
+        Returns
+        -------
+        DataFrame
+            On the index of X; a column for each prepared variable.
+        """
         self._check_fitted()
-        return pd.DataFrame(self.preparation_.apply(X), index=X.index, columns=self.preparation_.variables)
+        rates = (
+            X[[name for name in self.preparation_.variables if name in X]]
+            if isinstance(X, pd.DataFrame)
+            else X
+        )
+        check_rates(rates)
+        if self.shrinkage_ is not None:
+            needed = self.shrinkage_.mean.index.intersection(rates.columns)
+            rates = self.shrinkage_.only(needed).apply(
+                rates, checked_denominators(denominators, rates, needed)
+            )
+        return pd.DataFrame(
+            self.preparation_.apply(rates), index=X.index, columns=self.preparation_.variables
+        )
 
     def freeze(self, version: str) -> NeighbourhoodClassifier:
         """Return a copy of the fitted scheme under a version name; a frozen scheme can't be fitted again.

@@ -28,6 +28,10 @@ class Shrinkage:
     mean: pd.Series
     strength: pd.Series
 
+    def only(self, names: pd.Index) -> Shrinkage:
+        """Return the priors of some of the rates."""
+        return Shrinkage(self.mean[names], self.strength[names])
+
     def apply(self, rates: pd.DataFrame, denominators: pd.DataFrame) -> pd.DataFrame:
         """Pull rates of small bases towards the prior mean."""
         out = rates.copy()

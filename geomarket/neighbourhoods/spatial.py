@@ -80,6 +80,7 @@ def residual_autocorrelation(
     rates: pd.DataFrame,
     codes: pd.Series,
     neighbours: pd.DataFrame,
+    denominators: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Moran's I of what the types leave unexplained, variable by variable.
 
@@ -96,6 +97,8 @@ def residual_autocorrelation(
         Code of each cell, at any level; missing is left out.
     neighbours : DataFrame
         As in :func:`morans_i`.
+    denominators : DataFrame, optional
+        For a scheme that shrinks rates.
 
     Returns
     -------
@@ -112,7 +115,7 @@ def residual_autocorrelation(
     True
     """
     typed = codes.dropna()
-    points = classifier.transform_rates(rates.loc[typed.index])
+    points = classifier.transform_rates(rates.loc[typed.index], _at(denominators, typed.index))
     residuals = points - classifier.centroids_.loc[typed.to_numpy()].to_numpy()
     table = morans_i(residuals, neighbours)
     table["before"] = morans_i(points.loc[residuals.dropna().index], neighbours)["morans_i"]
@@ -160,6 +163,7 @@ def smooth_types(
     neighbours: pd.DataFrame,
     strength: float = 0.5,
     population: pd.Series | None = None,
+    denominators: pd.DataFrame | None = None,
 ) -> SmoothedTypes:
     """Trade fit for larger patches: a cell may take a neighbour's type where its own fits hardly better.
 
@@ -178,6 +182,8 @@ def smooth_types(
         of a cell to its centroid. 0 changes nothing.
     population : Series, optional
         Weighs the fit.
+    denominators : DataFrame, optional
+        For a scheme that shrinks rates.
 
     Returns
     -------
@@ -209,7 +215,8 @@ def smooth_types(
     if wrong:
         raise TableError(f"smoothing: codes {', '.join(map(str, wrong[:5]))} aren't types of this scheme.")
     kinds = np.array(sorted(set(typed)), dtype=object)
-    squares = _squares(classifier, rates.loc[typed.index], kinds)
+    points = classifier.transform_rates(rates.loc[typed.index], _at(denominators, typed.index)).to_numpy()
+    squares = _squares(points, classifier.centroids_.loc[kinds].to_numpy())
     start = np.searchsorted(kinds.astype(str), typed.to_numpy().astype(str)).astype(np.int64)
     matrix, _ = _weights(typed.index, neighbours)
     own = squares[np.arange(len(start)), start]
@@ -264,10 +271,13 @@ def _variance(z: np.ndarray, n: int, moments: tuple[float, float, float]) -> flo
     return (first - second) / ((n - 1) * (n - 2) * (n - 3) * s0 * s0) - 1 / (n - 1) ** 2
 
 
-def _squares(classifier: NeighbourhoodClassifier, rates: pd.DataFrame, kinds: np.ndarray) -> np.ndarray:
-    points = classifier.transform_rates(rates).to_numpy()
-    centroids = classifier.centroids_.loc[kinds].to_numpy()
-    out = np.empty((len(points), len(kinds)))
+def _at(frame: pd.DataFrame | None, cells: pd.Index) -> pd.DataFrame | None:
+    return None if frame is None else frame.loc[cells]
+
+
+def _squares(points: np.ndarray, centroids: np.ndarray) -> np.ndarray:
+    """Squared distances to every centroid; missing coordinates left out and scaled up."""
+    out = np.empty((len(points), len(centroids)))
     for c, centroid in enumerate(centroids):
         gaps = (points - centroid) ** 2
         out[:, c] = np.nanmean(gaps, axis=1) * gaps.shape[1]
