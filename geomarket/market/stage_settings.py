@@ -70,7 +70,7 @@ class CatchmentSettings(Section):
 
     attraction: tuple[str, ...] = ("log_size",)
     """What draws people: log_size, or numeric columns of stores and competitors."""
-    decay: Literal["power", "exponential"] = "power"
+    decay: Literal["power", "exponential", "combined", "none"] = "power"
     """How attraction falls with distance."""
     fit: Literal["auto", "flows", "totals", "given"] = "auto"
     """Where the exponents come from: customers' trips, store totals, or the figures below; auto takes the first
@@ -79,8 +79,8 @@ class CatchmentSettings(Section):
     """Exponent of size where fit = "given"."""
     distance_exponent: float = Field(default=2.0, gt=0, le=10)
     """Exponent of distance (power), or decay per km (exponential), where fit = "given"."""
-    k_nearest: int = Field(default=30, ge=1, le=1000)
-    """Stores a hexagon chooses among: its nearest ones."""
+    k_nearest: Annotated[int, Field(ge=1, le=1000)] | None = None
+    """Stores a hexagon chooses among: its nearest ones; all, up to 3 million pairs, where not given."""
     floor_km: Positive = 0.5
     """Distances below this count as this."""
     max_km: Positive | None = None

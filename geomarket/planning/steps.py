@@ -144,6 +144,8 @@ def find_catchments(
     chosen = settings.catchments
     totals = market.store_totals
     years = sorted(totals["year"].unique())[-2:] if totals is not None else []
+    if totals is None and flows is not None:
+        totals = _own_totals(market)
     given = chosen.fit == "given"
     return map_catchments(
         hexes.table,
@@ -153,17 +155,27 @@ def find_catchments(
         totals=None if given or chosen.fit == "flows" else totals,
         neighbourhoods=neighbourhoods.table,
         travel=_travel_of(market, hexes),
-        attraction=list(chosen.attraction) if "attraction" in chosen.model_fields_set else None,
+        attraction=list(chosen.attraction) if given or "attraction" in chosen.model_fields_set else None,
         decay=chosen.decay,
         k_nearest=chosen.k_nearest,
         floor_km=chosen.floor_km,
         max_km=chosen.max_km,
-        parameters={"log_size": chosen.size_exponent, "log_km": -chosen.distance_exponent} if given else None,
+        parameters={"log_size": chosen.size_exponent, "distance": -chosen.distance_exponent}
+        if given
+        else None,
         fit_year=int(years[0]) if len(years) == 2 else None,
         judge_year=int(years[1]) if len(years) == 2 else None,
         bands=chosen.bands,
         random_state=settings.plan.seed,
     )
+
+
+def _own_totals(market: Market) -> pd.DataFrame:
+    """Return own stores' revenue as one year's totals: the money that catchments share out where no totals are given."""
+    revenue = engine.sales_by_period(market.sales, ("store_id",)).groupby("store_id")["revenue"].sum()
+    periods = len(engine.periods_of(market.sales))
+    yearly = (revenue * market.periods_per_year / periods).rename("revenue").reset_index()
+    return yearly.assign(year=0)
 
 
 def _travel_of(market: Market, hexes: Hexes) -> pd.DataFrame | None:
