@@ -323,10 +323,23 @@ def test_a_store_is_found_by_name(desktop, plan):
     page.get_by_label("Find a store").fill(store["name"][:-2])
     page.keyboard.press("Enter")
     page.locator("[data-map=card]").wait_for(state="visible")
-    middle = page.evaluate("(({view}) => [view.x, view.y])(document.querySelector('#map-app').mapApp)")
     found = page.evaluate("document.querySelector('#map-app').mapApp.store")
     assert found["name"].startswith(store["name"][:-2])
-    assert middle == pytest.approx([found["x"], found["y"]])
+    # its whole catchment is in sight
+    corners = page.evaluate(
+        """() => {
+          const { view, outline } = document.querySelector("#map-app").mapApp;
+          const far = outline.at(-1).segments;
+          const spots = [];
+          for (let k = 0; k < far.length; k += 2) spots.push(view.toPixel(far[k], far[k + 1]));
+          return { spots, width: view.width, height: view.height };
+        }"""
+    )
+    x, y = np.array(corners["spots"]).T
+    assert x.min() >= 0
+    assert x.max() <= corners["width"]
+    assert y.min() >= 0
+    assert y.max() <= corners["height"]
 
 
 def test_a_table_is_sorted_by_number_and_back(shown, plan):
@@ -382,6 +395,14 @@ def test_wheel_drag_and_keys_move_the_map(desktop):
     page.keyboard.press("-")
     assert state()["scale"] < dragged["scale"]
     page.keyboard.press("0")
+    assert state()["scale"] == pytest.approx(start["scale"])
+    # the buttons lie over the hexagons
+    for name, compare in (("Zoom in", 1.6), ("Zoom out", 1.0)):
+        page.get_by_label(name).click()
+        assert state()["scale"] == pytest.approx(compare * start["scale"])
+    page.wait_for_timeout(200)
+    page.get_by_label("Zoom in").click()
+    page.get_by_label("Show the whole market").click()
     assert state()["scale"] == pytest.approx(start["scale"])
     page.wait_for_timeout(300)
     assert sum(pixels(page).values()) > 10_000

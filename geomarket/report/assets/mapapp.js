@@ -347,9 +347,26 @@ export class MapApp {
       }
     }
     this.type = null;
-    if (this.store && move) this.view.centreOn(this.store.x, this.store.y, this.fitScale() * 3);
+    if (this.store && move) this.#moveTo(this.store);
     this.#showCard();
     this.view.paint(move ? null : "marks");
+  }
+
+  /** Shows the whole of a store's catchment, or the store's surroundings where none is known. */
+  #moveTo(store) {
+    const widest = this.outline?.at(-1)?.segments;
+    if (!widest?.length) {
+      this.view.centreOn(store.x, store.y, this.fitScale() * 3);
+      return;
+    }
+    const bounds = [store.x, store.y, store.x, store.y];
+    for (let k = 0; k < widest.length; k += 2) {
+      bounds[0] = Math.min(bounds[0], widest[k]);
+      bounds[1] = Math.min(bounds[1], widest[k + 1]);
+      bounds[2] = Math.max(bounds[2], widest[k]);
+      bounds[3] = Math.max(bounds[3], widest[k + 1]);
+    }
+    this.view.fit(bounds, 40);
   }
 
   /** Outlines all hexagons of a neighbourhood type and shows its portrait. */
