@@ -31,8 +31,8 @@ def check_ranges(
     Returns
     -------
     DataFrame
-        rule, checked (number of conditions), worst_violation (0 where it holds). The line "money" is how far the
-        claim exceeds what is recomputed here, relative to it.
+        rule, checked (number of conditions), worst_violation (0 where it holds; of space and money as a share). The
+        line "money" is how far the claim exceeds what is recomputed here.
     """
     lines: list[tuple[str, int, float]] = []
     listed = facings > 0
@@ -41,13 +41,14 @@ def check_ranges(
         values = np.atleast_1d(np.asarray(excess, dtype=float))
         lines.append((rule, values.size, float(max(0.0, values.max(initial=0.0)))))
 
-    check("space", facings @ problem.space - problem.capacity)
+    check("space", (facings @ problem.space - problem.capacity) / np.maximum(problem.capacity, 1.0))
     check("facings", facings.max(axis=1) - rules.max_facings)
     check("nested", np.maximum(facings[:-1] - facings[1:], 0)[problem.follows].sum(axis=1))
     held = listed[problem.core_planograms(rules)]
     check("core", (~held[:, problem.core]).sum(axis=1))
     if rules.core_share > 0:
-        check("core_share", problem.core_needed(rules) - problem.space[held.all(axis=0)].sum())
+        need = problem.core_needed(rules)
+        check("core_share", (need - problem.space[held.all(axis=0)].sum()) / max(need, 1.0))
     check("must_list", (problem.must & ~listed).sum(axis=1))
     check("must_not", (problem.banned & listed).sum(axis=1))
     if problem.slow is not None:

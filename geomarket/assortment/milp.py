@@ -114,11 +114,25 @@ class ProgramBuilder:
         coefficients = np.broadcast_to(np.asarray(values, dtype=float), numbers.shape)
         row_numbers = np.repeat(np.arange(self._n_rows, self._n_rows + n_rows, dtype=np.int64), n_terms)
         self._entries.append((row_numbers, numbers.ravel(), coefficients.ravel()))
+        self._count(n_rows, lower, upper, rule, scope)
+
+    def _count(self, n_rows: int, lower: npt.ArrayLike, upper: npt.ArrayLike, rule: str, scope: str) -> None:
         self._n_rows += n_rows
         self._row_lower.append(np.broadcast_to(np.asarray(lower, dtype=float), (n_rows,)))
         self._row_upper.append(np.broadcast_to(np.asarray(upper, dtype=float), (n_rows,)))
         group = self._groups.setdefault((rule, scope), len(self._groups))
         self._row_group.append(np.full(n_rows, group, dtype=np.int64))
+
+    def group_rows(self, columns: Ints, group: Ints, most: float, *, rule: str) -> None:
+        """Add ``sum of x <= most`` for each group of columns; groups too small to break it get no row."""
+        _, number, size = np.unique(group, return_inverse=True, return_counts=True)
+        keep = (size > most)[number]
+        if not keep.any():
+            return
+        _, rows = np.unique(number[keep], return_inverse=True)
+        n_rows = int(rows.max()) + 1
+        self._entries.append((rows + self._n_rows, columns[keep], np.ones(rows.size)))
+        self._count(n_rows, -np.inf, most, rule, "")
 
     def cuts(self, columns: npt.ArrayLike, values: npt.ArrayLike, upper: float) -> None:
         """Add rows to the pool: ``columns`` of shape (n_rows, n_terms), implied by integrality."""
@@ -194,12 +208,19 @@ def dual_bound(program: LinearProgram, duals: Floats) -> tuple[float, Floats]:
 
 
 def violation(program: LinearProgram, x: Floats) -> float:
-    """Return the worst violation of any row, column bound or integrality by ``x``."""
+    """Return the worst violation of any row, column bound or integrality by ``x``.
+
+    A row's counts in thousandths of its bound where that is above 1,000: sums of many terms are rounded.
+    """
     activity = program.matrix @ x
     worst = [0.0]
+    sizes = [
+        np.where(np.isfinite(b), np.maximum(1.0, 1e-3 * np.abs(b)), 1.0)
+        for b in (program.row_lower, program.row_upper)
+    ]
     for shortfall in (
-        program.row_lower - activity,
-        activity - program.row_upper,
+        (program.row_lower - activity) / sizes[0],
+        (activity - program.row_upper) / sizes[1],
         program.lower - x,
         x - program.upper,
         np.abs(x - np.round(x))[program.integer],

@@ -46,6 +46,8 @@ class RangeSearch:
         state = _State(self.problem, self.rules)
         share = relaxed[self.formulated.facing].sum(axis=0)
         carried = relaxed[self.formulated.carried] if self.formulated.carried.size else None
+        if carried is not None and not share.any():  # no relaxation to go by: the best in all
+            carried = _ranks(self.problem.margin.sum(axis=0)[None, :])[0]
         if not state.build(share, carried):
             return None
         state.improve(deadline)

@@ -167,7 +167,7 @@ def solve_here(
 
     1. The linear relaxation, with the rows of the program's pool that cut off its solution added in a few rounds,
        gives the bound and a reduced cost for each column.
-    2. ``start`` makes a first incumbent of it.
+    2. ``start`` makes an incumbent of it (of large programs, a first one before).
     3. Integers at 0 in the relaxation that its prices rule out are fixed; the small program left is solved.
     4. If the gap is still too wide, every integer whose reduced cost exceeds ``bound - incumbent`` is fixed:
        no better solution can use it. What is left is solved, and its bound holds for the whole program.
@@ -199,6 +199,11 @@ def solve_here(
     if program.cost.size == 0:
         search.offer(np.zeros(0))
         return search.result()
+    if start is not None and program.cost.size >= search.options.isolate_from:
+        # Something to hand back, should the relaxation alone take all the time there is.
+        point = start(np.zeros(program.cost.size), 0.2 * search.left)
+        if point is not None and search.offer(usable(program, point)):
+            search.road.append("search")
     highs = _Highs(program, search.options, search.report)
     status, relaxed, duals = highs.relaxation(search.left)
     if status == highspy.HighsModelStatus.kInfeasible:
@@ -418,8 +423,7 @@ def usable(program: LinearProgram, x: Floats) -> Floats | None:
     rounded = np.where(program.integer, np.round(x), x)
     if np.abs(rounded - x).max(initial=0.0) > 1e-4:
         return None
-    scale = np.abs(program.row_upper[np.isfinite(program.row_upper)]).max(initial=1.0)
-    return rounded if violation(program, rounded) <= TOLERANCE * max(1.0, float(scale)) else None
+    return rounded if violation(program, rounded) <= TOLERANCE else None
 
 
 def clashing_groups(program: LinearProgram, options: SolverOptions | None = None) -> list[tuple[str, str]]:

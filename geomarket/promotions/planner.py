@@ -300,33 +300,22 @@ def promotion_program(
     """Write the choice of offers as a mixed-integer program, one binary per option."""
     builder = ProgramBuilder()
     x = builder.columns(offers["net"].to_numpy(dtype=float))
-    sku = offers.groupby(["store_cluster", "sku"], sort=False).ngroup().to_numpy()
-    t = offers["t"].to_numpy()
-    _limit(builder, x, sku * n_periods + t, 1, "one offer")
+    sku = np.asarray(offers.groupby(["store_cluster", "sku"], sort=False).ngroup(), dtype=np.int64)
+    t = offers["t"].to_numpy(dtype=np.int64)
+    builder.group_rows(x, sku * n_periods + t, 1, rule="one offer")
     for start in range(n_periods if rules.spacing > 1 else 0):
         window = (t >= start) & (t < start + rules.spacing)
-        _limit(builder, x[window], sku[window], 1, "spacing")
-    _limit(builder, x, sku, rules.max_per_sku, "max_per_sku")
-    slot = offers.groupby(["store_cluster", "category", "t"], sort=False).ngroup().to_numpy()
-    _limit(builder, x, slot, rules.max_per_category_period, "max_per_category_period")
+        builder.group_rows(x[window], sku[window], 1, rule="spacing")
+    builder.group_rows(x, sku, rules.max_per_sku, rule="max_per_sku")
+    slot = np.asarray(offers.groupby(["store_cluster", "category", "t"], sort=False).ngroup(), dtype=np.int64)
+    builder.group_rows(x, slot, rules.max_per_category_period, rule="max_per_category_period")
     channel = offers["channel"].to_numpy()
     for name, most in rules.channel_slots.items():
         on = channel == name
-        _limit(builder, x[on], slot[on], most, f"slots on {name}")
+        builder.group_rows(x[on], slot[on], most, rule=f"slots on {name}")
     if math.isfinite(rules.budget) and len(offers):
         builder.rows(x, offers["cost"].to_numpy(dtype=float), rule="budget", upper=rules.budget)
     return builder.compile(), x
-
-
-def _limit(
-    builder: ProgramBuilder, x: npt.NDArray[np.int64], group: npt.NDArray[Any], most: int, rule: str
-) -> None:
-    """Add: at most ``most`` of each group; groups too small to break it need no row."""
-    order = np.argsort(group, kind="stable")
-    cuts = np.flatnonzero(np.diff(group[order])) + 1
-    for members in np.split(x[order], cuts):
-        if members.size > most:
-            builder.rows(members, 1.0, rule=rule, upper=float(most))
 
 
 def check_promotions(chosen: pd.DataFrame, rules: PromotionRules, objective: float) -> pd.DataFrame:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy import linalg
 
 from geomarket.errors import FitWarning
 
@@ -179,7 +180,7 @@ def _project_out(columns: Floats, weights: Floats, sku: Ints, period: Ints) -> F
     cell = np.bincount(sku * n_periods + period, weights, n_skus * n_periods).reshape(n_skus, n_periods)
     by_sku, by_period = cell.sum(axis=1), cell.sum(axis=0)
     schur = np.diag(by_period) - cell.T @ (cell / by_sku[:, None])
-    inverse = np.linalg.pinv(schur, hermitian=True, rcond=1e-11)
+    inverse = _inverse(schur)
     result = np.empty_like(columns)
     for j in range(columns.shape[1]):
         weighted = weights * columns[:, j]
@@ -188,6 +189,20 @@ def _project_out(columns: Floats, weights: Floats, sku: Ints, period: Ints) -> F
         level = (sums - cell @ effect) / by_sku
         result[:, j] = columns[:, j] - level[sku] - effect[period]
     return result
+
+
+def _inverse(schur: Floats) -> Floats:
+    """Inverse of a matrix whose null space holds the constants: any generalised one does for residuals."""
+    scale = np.trace(schur) / len(schur)
+    if scale > 0:
+        try:
+            root = np.linalg.cholesky(schur + scale / len(schur))
+            if root.diagonal().min() ** 2 > 1e-9 * scale:
+                return np.asarray(linalg.cho_solve((root, True), np.eye(len(schur))), dtype=float)
+        except np.linalg.LinAlgError:
+            pass
+    # Periods that share no SKU with the others have a level of their own.
+    return np.asarray(np.linalg.pinv(schur, hermitian=True, rcond=1e-11), dtype=float)
 
 
 def _own_variation(blocks: Sequence[Block], weights: Sequence[Floats]) -> Floats:
@@ -256,5 +271,5 @@ def clustered_covariance(scores: Floats, information: Floats, bread: Floats, lev
     n_groups, n_terms = scores.shape
     left = np.eye(n_terms)[None] - information @ inverse
     # A group that alone identifies a term can't be left out; its leverage is capped.
-    adjusted = np.stack([np.linalg.pinv(m, rcond=1e-3) @ s for m, s in zip(left, scores)])
+    adjusted = (np.linalg.pinv(left, rcond=1e-3) @ scores[:, :, None])[:, :, 0]
     return inverse @ (adjusted.T @ adjusted) @ inverse * max(n_groups - 1, 1) / n_groups
