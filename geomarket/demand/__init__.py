@@ -18,6 +18,20 @@ from geomarket.demand.model import Demand, fit_demand
 from geomarket.demand.neighbours import NearestByMix, NearestBySales
 from geomarket.demand.pairs import Pairs, make_pairs
 from geomarket.demand.shrinkage import poisson_gamma
+from geomarket.demand.substitution import (
+    attribute_similarity,
+    exogenous_demand,
+    first_choices,
+    logit_demand,
+    logit_diversion,
+    substitution_matrix,
+)
+from geomarket.demand.transference import (
+    Transference,
+    assumed_transference,
+    learn_transference,
+    with_transfer,
+)
 
 __all__ = [
     "Baseline",
@@ -32,14 +46,24 @@ __all__ = [
     "NearestBySales",
     "NewListingDiscount",
     "Pairs",
+    "Transference",
+    "assumed_transference",
+    "attribute_similarity",
+    "exogenous_demand",
+    "first_choices",
     "fit_baseline",
     "fit_biproportional",
     "fit_demand",
     "gather_evidence",
     "holdout_metrics",
     "learn_discount",
+    "learn_transference",
     "listing_exposure",
     "listing_spans",
+    "logit_demand",
+    "logit_diversion",
     "make_pairs",
     "poisson_gamma",
+    "substitution_matrix",
+    "with_transfer",
 ]
