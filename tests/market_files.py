@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
 import pandas as pd
+import pytest
 from shapely.geometry import box
 
+from geomarket.errors import TableError
+from geomarket.market import load_market
+
+TODAY = dt.date(2024, 6, 1)
 AREAS = """
 [[areas]]
 name = "blocks"
@@ -110,3 +116,36 @@ def _toml(value: Any) -> str:
     return (
         '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"' if isinstance(value, str) else str(value)
     )
+
+
+def load(plan):
+    return load_market(plan, today=TODAY)
+
+
+def refused(plan, kind=TableError) -> str:
+    with pytest.raises(kind) as caught:
+        load(plan)
+    return str(caught.value)
+
+
+def rows_of(market, table: str, action: str) -> pd.DataFrame:
+    quality = market.quality
+    return quality[(quality["table"] == table) & (quality["action"] == action)]
+
+
+def aside(market, table: str) -> list[tuple]:
+    """(row, column, value, reason) of what was set aside."""
+    frame = market.quarantine[market.quarantine["table"] == table]
+    return [tuple(row) for row in frame[["row", "column", "value", "reason"]].itertuples(index=False)]
+
+
+def with_rows(name: str, *rows: dict) -> pd.DataFrame:
+    frame = tables()[name]
+    return pd.concat([frame, pd.DataFrame(rows)], ignore_index=True)
+
+
+def changed(table: str, row: int, /, **values) -> pd.DataFrame:
+    frame = tables()[table].astype(object)
+    for column, value in values.items():
+        frame.loc[row, column] = value
+    return frame
