@@ -1,6 +1,7 @@
 """Draws a finished plan: the report page and the workbook. Computes nothing a planner would want to test."""
 
 from geomarket.report.page import render_report, write_report
+from geomarket.report.pages import write_pages
 from geomarket.report.workbook import write_workbook
 
-__all__ = ["render_report", "write_report", "write_workbook"]
+__all__ = ["render_report", "write_pages", "write_report", "write_workbook"]

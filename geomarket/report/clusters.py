@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from geomarket.report.charts import calendar_chart, index_bars, share_bar
 from geomarket.report.map import NeighbourhoodKey, trade_by_type
+from geomarket.report.names import natural_key, slug
 from geomarket.report.numbers import count, money, percent, plural
 from geomarket.report.people import strongest_bars, swatch
 from geomarket.report.tables import Cell, Column, Table
@@ -19,8 +20,11 @@ _TOP_PROMOTIONS = 8
 _WORKBOOK = "in the workbook"
 
 
-def cluster_sections(plan: Any, key: NeighbourhoodKey) -> list[dict[str, Any]]:
-    """Return one section per store cluster: stores, profile, what to list and delist, promotions."""
+def cluster_sections(plan: Any, key: NeighbourhoodKey, *, every_line: bool = False) -> list[dict[str, Any]]:
+    """Return one section per store cluster: stores, profile, what to list and delist, promotions.
+
+    ``every_line`` takes all lines of the range instead of the ones worth most.
+    """
     table = plan.store_clusters.table
     names = plan.market.stores.set_index("store_id")["name"].astype("str")
     trade = trade_by_type(plan)
@@ -34,6 +38,7 @@ def cluster_sections(plan: Any, key: NeighbourhoodKey) -> list[dict[str, Any]]:
         sections.append(
             {
                 "code": str(cluster),
+                "slug": slug(str(cluster)),
                 "name": str(members["name"].iloc[0]),
                 "stores": plural(len(members), "store"),
                 "typical": str(names.get(medoid.iloc[0], medoid.iloc[0])) if len(medoid) else "",
@@ -44,9 +49,11 @@ def cluster_sections(plan: Any, key: NeighbourhoodKey) -> list[dict[str, Any]]:
                 "counts": {action: int(status.get(action, 0)) for action in ("list", "delist", "keep")},
                 "profile": _cluster_profile(plan, str(cluster)),
                 "shares": _cluster_shares(trade, key, members["store_id"]),
-                "to_list": _range_lines(plan, lines[lines["status"] == "list"], f"To list in {cluster}"),
+                "to_list": _range_lines(
+                    plan, lines[lines["status"] == "list"], f"To list in {cluster}", every_line
+                ),
                 "to_delist": _range_lines(
-                    plan, lines[lines["status"] == "delist"], f"To delist in {cluster}"
+                    plan, lines[lines["status"] == "delist"], f"To delist in {cluster}", every_line
                 ),
                 "margin": _margins(plan, str(cluster)),
                 "promotions": _cluster_promotions(plan, str(cluster)),
@@ -68,12 +75,6 @@ def _margins(plan: Any, cluster: str) -> str:
         f"Expected to earn {planned} a {period} against {today} "
         "with today's ranges, by the same forecasts; on new periods a part of such a gain is not kept."
     )
-
-
-def natural_key(code: str) -> tuple[int, str]:
-    """Sort C2 before C10."""
-    digits = "".join(sign for sign in code if sign.isdigit())
-    return (int(digits) if digits else 0, code)
 
 
 def _cluster_profile(plan: Any, cluster: str) -> Markup | None:
@@ -112,12 +113,12 @@ def _cluster_shares(trade: pd.DataFrame, key: NeighbourhoodKey, stores: pd.Serie
     }
 
 
-def _range_lines(plan: Any, lines: pd.DataFrame, caption: str) -> Table:
+def _range_lines(plan: Any, lines: pd.DataFrame, caption: str, every_line: bool) -> Table:
     """Products with category and reason beneath, largest margin first."""
     currency = plan.market.currency
     period = getattr(plan.ranges, "period", plan.market.period)
     ordered = lines.sort_values(["margin", "sku"], ascending=[False, True])
-    shown = ordered.head(max(1, _max_changes(plan) // 6))
+    shown = ordered if every_line else ordered.head(max(1, _max_changes(plan) // 6))
     rows = [
         [
             Cell(str(line["name"]), note=f"{line['category']}: {line['reason']}"),

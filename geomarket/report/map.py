@@ -25,6 +25,7 @@ from geomarket.hexmap import (
     project,
     shades,
 )
+from geomarket.report.names import slug
 from geomarket.report.numbers import percent
 
 __all__ = ["NeighbourhoodKey", "build_map", "neighbourhood_key", "trade_by_type"]
@@ -282,7 +283,7 @@ def _stores(plan: Any, key: NeighbourhoodKey, meridian: float) -> list[dict[str,
                 "clusterName": f"{cluster} · {name}" if cluster else "in no store cluster",
                 "facts": _facts(store, known, changes.get(store_id, {}), plan.market.currency),
                 "shares": shares.get(store_id, []),
-                "href": f"#cluster-{cluster}" if cluster else "",
+                "href": f"#cluster-{slug(cluster)}" if cluster else "",
             }
         )
     return result

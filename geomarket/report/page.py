@@ -20,8 +20,8 @@ from geomarket.report.people import customer_section, neighbourhood_cards
 
 __all__ = ["render_report", "write_report"]
 
-_SCRIPTS = ("mapview.js", "maplayers.js", "mapapp.js", "page.js")
-_ASSETS = "geomarket.report.assets"
+_SCRIPTS = ("tables.js", "mapview.js", "maplayers.js", "mapapp.js", "page.js")
+ASSETS = "geomarket.report.assets"
 
 
 def write_report(plan: Any, path: str | os.PathLike[str]) -> Path:
@@ -57,11 +57,11 @@ def render_report(plan: Any) -> str:
     content-security policy lets the page's own script and style run and nothing else.
     """
     key = neighbourhood_key(plan.neighbourhoods)
-    script = Markup(bundle([asset_text("hexpainter.js"), *(asset_text(name, _ASSETS) for name in _SCRIPTS)]))
-    style = Markup(asset_text("report.css", _ASSETS))
+    script = Markup(bundle([asset_text("hexpainter.js"), *(asset_text(name, ASSETS) for name in _SCRIPTS)]))
+    style = Markup(asset_text("report.css", ASSETS))
     title = plan.settings.report.title or plan.market.name
     return (
-        _environment()
+        environment()
         .get_template("report.html.j2")
         .render(
             title=title,
@@ -113,7 +113,8 @@ def _hash(text: str) -> str:
     return "sha256-" + base64.b64encode(digest).decode("ascii")
 
 
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Return the templates' environment: everything is escaped, a missing value is an error."""
     return Environment(
         loader=PackageLoader("geomarket.report", "templates"),
         autoescape=True,
