@@ -200,6 +200,7 @@ def levels() -> list[str]:
         "gap",
         "smallest_share",
         "peaks",
+        "score",
     ]
     rows = [{name: row[name] for name in names} for row in found.table.to_dict("records")]
     return [*table(rows), "", *found.summary(), "", f"{wall:.0f} s wall, {cpu:.0f} s CPU."]

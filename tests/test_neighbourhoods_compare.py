@@ -276,7 +276,10 @@ def test_type_figures_show_the_strongest_indices(town, fitted):
 
 
 def test_evidence_is_drawn_and_told(town):
-    found = suggest_levels(town[0], candidates=range(2, 6), children=(2, 3), n_bootstrap=4, random_state=1)
+    template = NeighbourhoodClassifier(transform="none", max_correlation=None)
+    found = suggest_levels(
+        town[0], candidates=range(2, 6), children=(2, 3), n_bootstrap=4, classifier=template
+    )
     assert found.levels[0] == 3
     assert len(found.levels[1]) == 3
     axes = found.plot_evidence()

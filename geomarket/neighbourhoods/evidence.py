@@ -38,8 +38,10 @@ EVIDENCE_COLUMNS = [
     "gap_se",
     "smallest_share",
     "peaks",
+    "score",
     "suggested",
 ]
+STABLE = 0.95
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,9 @@ class LevelEvidence(Result):
     table : DataFrame
         level, parent ("" for the supergroups), k, wcss, explained (share of the variance between types),
         silhouette, calinski_harabasz, bootstrap_ari and its standard error, gap and its standard error (a
-        diagnostic, not counted), smallest_share (of the mass), peaks (criteria with a peak at this k),
-        suggested (one k a parent).
+        diagnostic, not counted), smallest_share (of the mass), peaks (criteria with a peak at this k), score (mean
+        of silhouette and Calinski–Harabasz scaled to 0..1; missing where refits don't agree), suggested (one k a
+        parent).
     clustergram : DataFrame
         level, parent, k, cluster, position (weighted mean of the first principal component), share.
     flows : DataFrame
@@ -103,10 +106,10 @@ def suggest_levels(
 ) -> LevelEvidence:
     """Weigh how many supergroups, and how many groups in each, the areas support.
 
-    No number is taken on one criterion: a k is suggested when more criteria peak at it than at any other (ties:
-    the higher bootstrap agreement). Peaks count inside the range of candidates only, because an end of the range
-    is no peak. Where nothing peaks, the best mean rank of silhouette and bootstrap agreement is suggested, and
-    the words say so. The planner decides.
+    No number is taken on one criterion. Of those k whose bootstrap agreement is within 5 % of the best, the one
+    with the best score is suggested: the mean of silhouette and Calinski–Harabasz, each scaled from its worst (0)
+    to its best (1) k. The words say at which k each criterion peaks; an end of the range is no peak. Both
+    criteria favour few types where areas shade into each other, as real ones do. The planner decides.
 
     Parameters
     ----------
@@ -309,7 +312,7 @@ def _gap(
 
 
 def _with_suggestion(table: pd.DataFrame) -> pd.DataFrame:
-    """Mark peaks of the criteria, and the k where most of them meet."""
+    """Mark peaks of the criteria; suggest the best score among the k that refits agree on."""
     table = table.copy()
     peaks: list[list[str]] = [[] for _ in range(len(table))]
     for name, words in CRITERIA.items():
@@ -318,12 +321,12 @@ def _with_suggestion(table: pd.DataFrame) -> pd.DataFrame:
             if values[i] > values[i - 1] and values[i] > values[i + 1]:
                 peaks[i].append(words)
     table["peaks"] = [", ".join(names) for names in peaks]
-    votes = np.array([len(names) for names in peaks])
-    if votes.max(initial=0) > 1:
-        rank = votes + table["bootstrap_ari"].to_numpy() / 10
-    else:
-        rank = table[["silhouette", "bootstrap_ari"]].rank().mean(axis=1).to_numpy()
-    table["suggested"] = np.arange(len(table)) == int(np.argmax(rank))
+    compact = table[["silhouette", "calinski_harabasz"]]
+    spread = (compact.max() - compact.min()).replace(0, 1)
+    stable = table["bootstrap_ari"] >= STABLE * table["bootstrap_ari"].max()
+    table["score"] = ((compact - compact.min()) / spread).mean(axis=1).where(stable)
+    best = int(np.nanargmax(table["score"].to_numpy(dtype=float))) if table["score"].notna().any() else 0
+    table["suggested"] = np.arange(len(table)) == best
     return table
 
 
@@ -362,16 +365,21 @@ def _in_words(level: str, parent: str, rows: pd.DataFrame) -> str:
         for name, words in CRITERIA.items()
         if rows[name].notna().any()
     ]
-    peaks = [peak for peak in pick["peaks"].split(", ") if peak]
-    if len(peaks) > 1:
-        why = f"{' and '.join(peaks)} {'all' if len(peaks) > 2 else 'both'} peak there"
-    else:
-        why = "no number stands out on two criteria; it has the best mean rank of silhouette and bootstrap agreement"
+    why = "best on silhouette and Calinski–Harabasz together among the numbers refits agree on"
+    why += f"; {pick['peaks']} peaks there" if pick["peaks"] else "; no criterion peaks there"
+    other = rows[(rows["peaks"] != "") & ~rows["suggested"]]
+    others = "; ".join(f"{k} ({peaks})" for k, peaks in zip(other["k"], other["peaks"], strict=True))
     return (
         f"{int(pick['k'])} {where} suggested: {why}. {', '.join(said)}; "
         f"the gap, a diagnostic only, at {_best(rows, 'gap')}. "
         f"A refit on resampled areas agrees {pick['bootstrap_ari']:.2f} (1 is perfect); "
         f"the smallest type holds {100 * pick['smallest_share']:.1f} %."
+        + (f" Other peaks: {others}." if others else "")
+        + (
+            ""
+            if rows["bootstrap_ari"].max() >= 0.8
+            else " No number is stable: a cut of convenience, not of nature."
+        )
     )
 
 

@@ -73,7 +73,7 @@ def plot_type(
     else:
         raise SettingsError(f"style '{style}' is not known. Use 'bar' or 'radial'.")
     name = types.loc[types["code"] == code, "name"].iloc[0]
-    ax.set_title(f"{code}  {name}")
+    ax.set_title(f"{code}  {name}", pad=6 if style == "bar" else 30)
     return ax
 
 
@@ -221,7 +221,12 @@ def _radial(rows: pd.DataFrame, ax: Any) -> Any:
         angle, values, width=2 * np.pi / max(len(rows), 1) * 0.9, color=np.where(values >= 100, OVER, UNDER)
     )
     ax.plot(np.linspace(0, 2 * np.pi, 200), np.full(200, 100.0), color="black", linewidth=0.8)
-    ax.set_xticks(angle, rows["label"], fontsize=8)
-    ax.set_rlim(0, max(150.0, float(values.max(initial=100)) * 1.05))
+    edge = max(150.0, float(values.max(initial=100)) * 1.05)
+    ax.set_rlim(0, edge)
+    ax.set_xticks(angle, [])
+    for turn, label in zip(angle, rows["label"], strict=True):
+        side = np.cos(turn)  # labels grow away from the circle
+        align = "center" if abs(side) < 0.2 else "left" if side > 0 else "right"
+        ax.text(turn, edge * 1.05, label, ha=align, va="bottom" if np.sin(turn) >= 0 else "top", fontsize=8)
     ax.set_rticks([50, 100, 200])
     return ax
