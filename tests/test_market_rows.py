@@ -6,6 +6,7 @@ import datetime as dt
 
 import numpy as np
 import pandas as pd
+import pytest
 from market_files import aside, changed, load, refused, rows_of, tables, with_rows, write_market
 
 from geomarket.errors import SettingsError
@@ -173,6 +174,17 @@ def test_dates_out_of_range(tmp_path):
         (1, "1889-12-31", "before 1990-01-01"),
         (2, "2031-01-01", "after 2024-06-01 (in the future)"),
     ]
+
+
+@pytest.mark.parametrize("day", ["9999-12-31", "0001-01-01", "-124-01-01", "1500-06-15"])
+def test_dates_no_frame_can_hold(tmp_path, day):
+    promotions = pd.DataFrame({"sku": ["01", "02"], "period": ["2024-01-01", day], "depth": 0.1})
+    frames = {"promotions": promotions, "sales": changed("sales", 3, period=day)}
+    market = load(write_market(tmp_path, frames))
+    for table, row in (("promotions", 2), ("sales", 4)):
+        found = aside(market, table)
+        assert [(found[0][0], found[0][1], found[0][2])] == [(row, "period", day)] and len(found) == 1
+    assert len(market.promotions) == 1 and market.sales.count().to_pyarrow().as_py() == 23
 
 
 def test_dates_outside_the_window_are_left_out_not_set_aside(tmp_path):

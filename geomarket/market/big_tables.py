@@ -179,8 +179,9 @@ def _checked(
 def _counted(connection: duckdb.DuckDBPyConnection, view: str, numbered: str, period: str) -> _Checked:
     stamp = "isodow" if period == "week" else "day"
     rows = connection.execute(
-        "SELECT fault, fault = 0 AND wanted, count(*), count(*) FILTER (units = 0), min(period), max(period), "
-        f"count(DISTINCT {stamp}(period)) FROM {view} GROUP BY ALL"
+        "SELECT fault, fault = 0 AND wanted, count(*), count(*) FILTER (units = 0), "
+        "min(period) FILTER (fault = 0), max(period) FILTER (fault = 0), "
+        f"count(DISTINCT {stamp}(period)) FILTER (fault = 0) FROM {view} GROUP BY ALL"
     ).fetchall()
     faults: dict[int, int] = {}
     idle = outside = stamps = 0

@@ -188,7 +188,9 @@ class Caster:
             written = f"CASE WHEN {zone_of(text)} <> '' THEN {local} ELSE {written} END"
         month = f"regexp_full_match({text}, '[0-9]{{4}}-[0-9]{{2}}')"
         # The common case first: the patterns after it are slow.
-        plain = f"length({text}) = 10 AND {text}[5] = '-' AND {text}[8] = '-'"
+        plain = (
+            f"length({text}) = 10 AND {text}[1] BETWEEN '0' AND '9' AND {text}[5] = '-' AND {text}[8] = '-'"
+        )
         branches = [
             f"WHEN {plain} THEN TRY_CAST({text} AS DATE)",
             f"WHEN {iso} THEN {written}",

@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["BIG_TABLES", "POINT_TABLES", "REQUIRED_TABLES", "TABLES", "Column", "TableContract"]
+__all__ = [
+    "BIG_TABLES",
+    "FIRST_AND_LAST_YEAR",
+    "POINT_TABLES",
+    "REQUIRED_TABLES",
+    "TABLES",
+    "Column",
+    "TableContract",
+]
 
 Kind = Literal["id", "text", "number", "whole", "money", "date", "flag", "lon", "lat", "cell"]
 
@@ -237,6 +245,9 @@ REQUIRED_TABLES = ("stores", "products", "sales")
 
 BIG_TABLES = ("sales", "baskets")
 """Tables that stay in DuckDB."""
+
+FIRST_AND_LAST_YEAR = (1700, 2200)
+"""Whatever the settings say, dates outside these years are mistakes (pandas holds 1677 to 2262)."""
 
 POINT_TABLES = ("stores", "competitors", "customers", "points")
 """Tables with lon and lat, which may also come as a file of points."""

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
-from geomarket.market.contract import TABLES
+from geomarket.market.contract import FIRST_AND_LAST_YEAR, TABLES
 from geomarket.market.spelling import did_you_mean
 from geomarket.market.stage_settings import (
     AssortmentSettings,
@@ -279,9 +279,9 @@ class QualitySettings(Section):
     """The plan stops where more than this share of a layer's area lies in more than one polygon."""
     max_outside_km: float = Field(default=25.0, ge=0)
     """Points farther than this from every area are set aside."""
-    earliest: dt.date = dt.date(1990, 1, 1)
+    earliest: dt.date = Field(default=dt.date(1990, 1, 1), gt=dt.date(FIRST_AND_LAST_YEAR[0], 1, 1))
     """Dates before this are mistakes."""
-    latest: dt.date | None = None
+    latest: dt.date | None = Field(default=None, lt=dt.date(FIRST_AND_LAST_YEAR[1], 1, 1))
     """Dates after this are mistakes; today by default."""
     quarantine_rows: int = Field(default=1000, ge=1, le=1_000_000)
     """Rows listed per reason; all are counted."""

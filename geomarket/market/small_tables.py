@@ -14,7 +14,7 @@ from geomarket.errors import TableError
 from geomarket.market.casting import identifier, typed_select
 from geomarket.market.column_types import caster_of, check_types, columns_of, cure_of, naming_the_format
 from geomarket.market.context import Context
-from geomarket.market.contract import POINT_TABLES, TABLES, Column
+from geomarket.market.contract import FIRST_AND_LAST_YEAR, POINT_TABLES, TABLES, Column
 from geomarket.market.findings import KEPT, LEFT_OUT, READ, SET_TO_MISSING, Findings
 from geomarket.market.places import OUTSIDE, SWAPPED, to_degrees
 from geomarket.market.reading import RawTable
@@ -378,7 +378,12 @@ class _Cleaning:
 
 def _for_pandas(column: Column, value: str) -> str:
     """Cast to what pandas takes over without loss: an H3 index among missing values would become a float."""
-    target = {"date": "TIMESTAMP", "money": "DOUBLE", "whole": "DOUBLE", "cell": "VARCHAR"}.get(column.kind)
+    if column.kind == "date":
+        # Dates pandas can't hold, such as 9999-12-31, become ones that are as far out of range.
+        early, late = (f"DATE '{year}-01-01'" for year in FIRST_AND_LAST_YEAR)
+        held = f"CASE WHEN {value} < {early} THEN {early} WHEN {value} > {late} THEN {late} ELSE {value} END"
+        return f"CAST({held} AS TIMESTAMP)"
+    target = {"money": "DOUBLE", "whole": "DOUBLE", "cell": "VARCHAR"}.get(column.kind)
     return f"CAST({value} AS {target})" if target else value
 
 

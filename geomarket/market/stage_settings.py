@@ -182,6 +182,9 @@ class AssortmentSettings(Section):
     """Money for one listing or delisting in one store (shelf work, leftovers), to be earned back within a year."""
     max_changes: int | None = Field(default=None, ge=0)
     """Most listings and delistings together in one store and category; no limit by default."""
+    substitution: Literal["auto", "none"] | Share = "auto"
+    """Share of an absent SKU's buyers who take another of the category: "auto" learns it from SKUs that came and went,
+    a figure assumes it, "none" plans as if nobody did."""
     min_proven_share: Share = 0.1
     """A listing in a further store counts only where at least this share of its cluster's stores list the SKU today:
     what few stores sell says little about the others. Must-lists are free of it."""
