@@ -19,6 +19,7 @@ from geomarket.planning import steps
 from geomarket.planning.offers import find_promotions
 from geomarket.planning.plan import Plan
 from geomarket.planning.trade import Trade, current_trade
+from geomarket.planning.transfer import find_transference
 
 __all__ = ["STAGES", "run_plan"]
 
@@ -112,7 +113,10 @@ def run_plan(
     with watch.stage("Demand"):
         demand = steps.find_demand(trade, clusters, discount, settings)
     with watch.stage("Ranges"):
-        ranges = steps.find_ranges(market, trade, demand, clusters, settings)
+        transference = find_transference(market, trade, demand, settings)
+        ranges = steps.find_ranges(market, trade, demand, clusters, transference, settings)
+        if transference is not None:
+            notes += transference.summary()
     response, promotions = None, None
     with watch.stage("Promotions"):
         if not settings.promotions.enabled:

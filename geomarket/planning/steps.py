@@ -18,13 +18,14 @@ from geomarket import engine
 from geomarket.assortment import RangePlan, RangeRules, SolverOptions, plan_ranges
 from geomarket.catchments import Catchments, map_catchments
 from geomarket.customers import Penetration, penetration, place_customers, value_customers
-from geomarket.demand import Demand, NewListingDiscount, fit_demand, learn_discount
+from geomarket.demand import Demand, NewListingDiscount, Transference, fit_demand, learn_discount
 from geomarket.errors import NotSupportedError, SettingsError
 from geomarket.frontier import Frontier, fold_sales, local_frontier
 from geomarket.hexes import Hexes, build_hexes, cell_resolutions, points_to_cells
 from geomarket.market import Market, PlanSettings
 from geomarket.neighbourhoods import NeighbourhoodClassifier, Neighbourhoods, classify
 from geomarket.planning.trade import Trade
+from geomarket.planning.transfer import choices_and_substitutes
 from geomarket.store_clusters import (
     ClusterRange,
     StoreClustering,
@@ -312,7 +313,12 @@ def find_demand(
 
 
 def find_ranges(
-    market: Market, trade: Trade, demand: Demand, clusters: StoreClustering, settings: PlanSettings
+    market: Market,
+    trade: Trade,
+    demand: Demand,
+    clusters: StoreClustering,
+    transference: Transference | None,
+    settings: PlanSettings,
 ) -> RangePlan:
     """Choose the range of every store cluster, all clusters of a category together."""
     chosen = settings.assortment
@@ -338,6 +344,9 @@ def find_ranges(
         change_cost=chosen.cost_per_change / market.periods_per_year,
         max_changes=chosen.max_changes,
     )
+    substitutes = None
+    if transference is not None:
+        table, substitutes = choices_and_substitutes(table, trade.today, trade.products, transference)
     table = credit_proven(table, trade.today, clusters.labels, chosen.min_proven_share)
     return plan_ranges(
         table,
@@ -346,6 +355,7 @@ def find_ranges(
         rules,
         today=trade.today.merge(table[["store_id", "sku"]], on=["store_id", "sku"]),
         spaces=_asked_spaces(trade, table, settings),
+        substitutes=substitutes,
         solver=SolverOptions(gap=chosen.gap, time_limit=chosen.time_limit),
         period=market.period,
     )
