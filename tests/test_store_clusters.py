@@ -8,9 +8,13 @@ from geomarket.store_clusters import (
     category_mix,
     cluster_range,
     cluster_stores,
+    compare_clusters,
     composition_coordinates,
     describe_clusters,
+    freeze_clusters,
+    override_clusters,
     store_features,
+    thaw_clusters,
 )
 
 KINDS = ["A1", "A2", "B1", "B2"]
@@ -234,3 +238,69 @@ def test_a_planners_own_clusters_get_names_and_a_profile():
     own = kind.map({0: "North", 1: "South", 2: "East", 3: "West"})
     found = describe_clusters(features, own)
     assert set(found.labels) == {"North", "South", "East", "West"} and found.clusters["name"].is_unique
+
+
+def test_overrides_need_a_reason_and_keep_the_rest():
+    profile, mix, stores, _ = world(n=20)
+    features = store_features(profile, mix, stores)
+    found = cluster_stores(features, 4)
+    store = found.labels.index[found.labels == "C1"][0]
+    moves = pd.DataFrame({"store_id": [store], "store_cluster": ["C3"], "reason": ["serves the airport"]})
+    changed = override_clusters(found, features, moves)
+    assert changed.labels[store] == "C3"
+    pd.testing.assert_series_equal(changed.labels.drop(store), found.labels.drop(store))
+    assert changed.table.set_index("store_id").loc[store, "reason"] == "planner: serves the airport"
+    own = override_clusters(found, features, moves.assign(store_cluster="Airport"))
+    assert own.labels[store] == "Airport" and own.table.set_index("store_id").loc[store, "flagged"]
+    with pytest.raises(TableError, match="store_cluster and reason are needed"):
+        override_clusters(found, features, moves.assign(reason=" "))
+    with pytest.raises(TableError, match="appears twice"):
+        override_clusters(found, features, pd.concat([moves, moves]))
+    with pytest.raises(TableError, match="not clustered"):
+        override_clusters(found, features, moves.assign(store_id="nowhere"))
+
+
+def test_a_frozen_clustering_comes_back_as_it_was_and_takes_new_stores():
+    profile, mix, stores, _ = world(n=20)
+    found = cluster_stores(store_features(profile, mix, stores), 4)
+    text = freeze_clusters(found)
+    again = thaw_clusters(text, store_features(profile, mix, stores))
+    pd.testing.assert_frame_equal(again.table, found.table)
+    assert freeze_clusters(again) == text
+    more_profile, more_mix, more_stores, kind = world(n=24)
+    features = store_features(more_profile, more_mix, more_stores)
+    whole = cluster_stores(features, 4, {"size": 0, "format": 0})
+    gone = whole.labels.index[0]
+    kept = whole.labels.index[4:]
+    part = describe_clusters(
+        store_features(
+            *(frame[frame["store_id"].isin(kept)] for frame in (more_profile, more_mix, more_stores))
+        ),
+        whole.labels[kept],
+    )
+    thawed = thaw_clusters(freeze_clusters(part), features)
+    assert thawed.labels[gone] == whole.labels[gone]
+    assert "opened since" in thawed.table.set_index("store_id").loc[gone, "reason"]
+
+
+def test_a_frozen_clustering_changed_by_hand_is_refused():
+    profile, mix, stores, _ = world(n=20)
+    features = store_features(profile, mix, stores)
+    text = freeze_clusters(cluster_stores(features, 2))
+    with pytest.raises(TableError, match="doesn't fit the stores listed"):
+        thaw_clusters(text.replace('"C1"', '"C2"', 1), features)
+    with pytest.raises(TableError, match="not a frozen clustering"):
+        thaw_clusters("[]", features)
+
+
+def test_who_moved_is_told_whatever_the_codes():
+    before = pd.Series(["C1"] * 4 + ["C2"] * 3, index=list("abcdefg"))
+    after = pd.Series(["C2"] * 4 + ["C1"] * 3 + ["C3"], index=[*"abce", *"dfg", "h"])
+    moves = compare_clusters(before, after)
+    change = moves.table.set_index("store_id")["change"]
+    assert change.to_dict() == {**dict.fromkeys("abcfg", "stayed"), "d": "moved", "e": "moved", "h": "opened"}
+    assert "2 of 7 stores moved" in moves.summary()[0]
+    assert compare_clusters(before, before).agreement == 1.0
+    assert compare_clusters(before, before.drop("a")).table["change"].tolist()[0] == "closed"
+    with pytest.raises(TableError, match="no store in common"):
+        compare_clusters(before, pd.Series(["C1"], index=["z"]))

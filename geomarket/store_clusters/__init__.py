@@ -21,16 +21,30 @@ from geomarket.store_clusters.features import (
     composition_coordinates,
     store_features,
 )
+from geomarket.store_clusters.versions import (
+    ClusterMoves,
+    clustering_version,
+    compare_clusters,
+    freeze_clusters,
+    override_clusters,
+    thaw_clusters,
+)
 
 __all__ = [
     "DEFAULT_WEIGHTS",
+    "ClusterMoves",
     "ClusterRange",
     "StoreClustering",
     "StoreFeatures",
     "category_mix",
     "cluster_range",
     "cluster_stores",
+    "clustering_version",
+    "compare_clusters",
     "composition_coordinates",
     "describe_clusters",
+    "freeze_clusters",
+    "override_clusters",
     "store_features",
+    "thaw_clusters",
 ]

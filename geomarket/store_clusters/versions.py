@@ -1,0 +1,277 @@
+"""Planner's overrides, frozen versions of a clustering, and who moved between two of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.optimize import linear_sum_assignment
+from sklearn.metrics import adjusted_rand_score
+
+from geomarket.errors import TableError
+from geomarket.results import Result
+from geomarket.store_clusters.clustering import StoreClustering, describe_clusters
+from geomarket.store_clusters.features import StoreFeatures
+
+__all__ = [
+    "ClusterMoves",
+    "clustering_version",
+    "compare_clusters",
+    "freeze_clusters",
+    "override_clusters",
+    "thaw_clusters",
+]
+
+_FORMAT = "geomarket store clusters 1"
+
+
+def override_clusters(
+    clustering: StoreClustering, features: StoreFeatures, overrides: pd.DataFrame
+) -> StoreClustering:
+    """Move stores to clusters a planner has chosen, and describe the clusters anew.
+
+    Parameters
+    ----------
+    clustering : StoreClustering
+        What the stores' features say.
+    features : StoreFeatures
+        The features it was made from.
+    overrides : DataFrame
+        store_id, store_cluster, reason: one row per store to move. A code that isn't in use yet starts a new
+        cluster.
+
+    Returns
+    -------
+    StoreClustering
+        With the planner's reason beside each moved store. Codes stay as they are; a cluster left empty is gone.
+
+    Raises
+    ------
+    TableError
+        If a store is unknown or appears twice, or a reason is missing: an override without a reason can't be judged
+        a year later.
+    """
+    missing = [
+        column for column in ("store_id", "store_cluster", "reason") if column not in overrides.columns
+    ]
+    if missing:
+        raise TableError(
+            f"overrides: column '{missing[0]}' is missing. Expected store_id, store_cluster, reason."
+        )
+    stores = overrides["store_id"].astype(str)
+    labels = clustering.labels
+    unknown = sorted(set(stores) - set(labels.index))
+    if unknown:
+        raise TableError(f"overrides: {len(unknown)} stores are not clustered ({', '.join(unknown[:3])}).")
+    if stores.duplicated().any():
+        raise TableError(
+            f"overrides: store {stores[stores.duplicated()].iloc[0]} appears twice. Keep one row per store."
+        )
+    silent = overrides["reason"].isna() | (overrides["reason"].astype(str).str.strip() == "")
+    if silent.any() or overrides["store_cluster"].isna().any():
+        shown = ", ".join(stores[silent | overrides["store_cluster"].isna()].head(3))
+        raise TableError(f"overrides: store_cluster and reason are needed in every row (stores {shown}).")
+    reasons = clustering.table.set_index("store_id")["reason"].where(
+        lambda text: text != "alone in its cluster", ""
+    )
+    moved, why = labels.copy(), reasons.copy()
+    moved.loc[stores] = overrides["store_cluster"].astype(str).to_numpy()
+    why.loc[stores] = ("planner: " + overrides["reason"].astype(str).str.strip()).to_numpy()
+    return describe_clusters(features, moved, reasons=why, evidence=clustering.evidence)
+
+
+def clustering_version(labels: pd.Series) -> str:
+    """Return a short fingerprint of who is in which cluster, whatever the order of rows.
+
+    Parameters
+    ----------
+    labels : Series
+        store_cluster by store_id (index).
+
+    Returns
+    -------
+    str
+        Twelve hexadecimal digits.
+
+    Examples
+    --------
+    >>> clustering_version(pd.Series({"1": "C1", "2": "C2"})) == clustering_version(pd.Series({"2": "C2", "1": "C1"}))
+    True
+    """
+    pairs = sorted((str(store), str(code)) for store, code in labels.items())
+    return hashlib.sha256(json.dumps(pairs).encode()).hexdigest()[:12]
+
+
+def freeze_clusters(clustering: StoreClustering) -> str:
+    """Write a clustering down as JSON, with its version, so that ranges can be planned on it as it is.
+
+    Parameters
+    ----------
+    clustering : StoreClustering
+        To be frozen.
+
+    Returns
+    -------
+    str
+        The same text for the same clustering.
+    """
+    rows = clustering.table[["store_id", "store_cluster", "reason"]].astype(str)
+    names = clustering.clusters.set_index("store_cluster")["name"].astype(str)
+    return json.dumps(
+        {
+            "format": _FORMAT,
+            "version": clustering_version(clustering.labels),
+            "names": dict(sorted(names.items())),
+            "stores": rows.sort_values("store_id").to_dict("records"),
+        },
+        indent=1,
+        ensure_ascii=False,
+        sort_keys=True,
+    )
+
+
+def thaw_clusters(text: str, features: StoreFeatures) -> StoreClustering:
+    """Read a frozen clustering back for the stores there are today.
+
+    Parameters
+    ----------
+    text : str
+        From :func:`freeze_clusters`.
+    features : StoreFeatures
+        Today's features, for the profile.
+
+    Returns
+    -------
+    StoreClustering
+        Frozen stores keep their cluster and clusters their name. A store opened since goes to the nearest cluster
+        and says so in ``reason``; stores closed since are left out.
+
+    Raises
+    ------
+    TableError
+        If the text isn't a frozen clustering, or was changed by hand since (its version no longer fits).
+    """
+    try:
+        held = json.loads(text)
+        labels = pd.Series({row["store_id"]: row["store_cluster"] for row in held["stores"]}, dtype="str")
+        reasons = pd.Series({row["store_id"]: row["reason"] for row in held["stores"]}, dtype="str")
+        names, version, known = dict(held["names"]), held["version"], held["format"]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise TableError(
+            "store clusters: the text is not a frozen clustering. Write it with freeze_clusters."
+        ) from error
+    if known != _FORMAT:
+        raise TableError(f"store clusters: format {known!r} is not known; expected {_FORMAT!r}.")
+    if clustering_version(labels) != version:
+        raise TableError(
+            f"store clusters: version {version} doesn't fit the stores listed. Change clusters with override_clusters "
+            "and freeze again."
+        )
+    points = features.points()
+    here = labels.reindex(points.index)
+    why = reasons.reindex(points.index).fillna("").replace("alone in its cluster", "")
+    old = here.notna().to_numpy()
+    if not old.any():
+        raise TableError("store clusters: none of the frozen stores is there any more.")
+    centres = points[old].groupby(here[old]).mean()
+    for row in np.flatnonzero(~old):
+        distance = ((centres.to_numpy() - points.iloc[row].to_numpy()) ** 2).sum(axis=1)
+        here.iloc[row] = str(centres.index[int(distance.argmin())])
+        why.iloc[row] = "opened since the clusters were frozen: nearest cluster"
+    described = describe_clusters(features, here, reasons=why)
+    table = described.table.assign(
+        name=described.table["store_cluster"].map(names).fillna(described.table["name"])
+    )
+    clusters = described.clusters.assign(
+        name=described.clusters["store_cluster"].map(names).fillna(described.clusters["name"])
+    )
+    return StoreClustering(table, described.profile, clusters, None)
+
+
+@dataclass(frozen=True)
+class ClusterMoves(Result):
+    """Who moved between two clusterings.
+
+    Attributes
+    ----------
+    table : DataFrame
+        store_id, before, after (codes of each clustering; missing where the store isn't in it), after_matched (the
+        code of the earlier cluster that the later one continues), change ("stayed", "moved", "opened", "closed").
+    matches : DataFrame
+        before, after, stores: clusters that continue each other (most stores in common).
+    agreement : float
+        Adjusted Rand index over the stores in both.
+    """
+
+    table: pd.DataFrame
+    matches: pd.DataFrame
+    agreement: float
+
+    def summary(self) -> list[str]:
+        """Say how many stores moved, opened and closed."""
+        count = self.table["change"].value_counts()
+        both = int(count.get("stayed", 0) + count.get("moved", 0))
+        moved = int(count.get("moved", 0))
+        return [
+            f"{moved:,} of {both:,} stores moved to another cluster (agreement, adjusted Rand index, "
+            f"{self.agreement:.2f}); {int(count.get('opened', 0)):,} opened, {int(count.get('closed', 0)):,} closed."
+        ]
+
+
+def compare_clusters(before: pd.Series, after: pd.Series) -> ClusterMoves:
+    """Show who moved between two clusterings, whatever their codes.
+
+    Parameters
+    ----------
+    before, after : Series
+        store_cluster by store_id (index).
+
+    Returns
+    -------
+    ClusterMoves
+
+    Raises
+    ------
+    TableError
+        If the two have no store in common.
+
+    Notes
+    -----
+    Clusters are matched one to one so that most stores stay (Kuhn 1955).
+    """
+    both = before.index.intersection(after.index)
+    if both.empty:
+        raise TableError("store clusters: the two clusterings have no store in common.")
+    counts = pd.crosstab(before[both].to_numpy(), after[both].to_numpy()).sort_index().sort_index(axis=1)
+    rows, columns = linear_sum_assignment(-counts.to_numpy())
+    matches = pd.DataFrame(
+        {
+            "before": counts.index[rows],
+            "after": counts.columns[columns],
+            "stores": counts.to_numpy()[rows, columns],
+        }
+    )
+    continued = dict(zip(matches["after"], matches["before"]))
+    stores = before.index.union(after.index).sort_values()
+    table = pd.DataFrame(
+        {
+            "store_id": stores,
+            "before": before.reindex(stores).to_numpy(),
+            "after": after.reindex(stores).to_numpy(),
+        }
+    )
+    table["after_matched"] = (
+        table["after"]
+        .map(continued)
+        .fillna(table["after"].map(lambda code: f"new {code}", na_action="ignore"))
+    )
+    table["change"] = np.select(
+        [table["before"].isna(), table["after"].isna(), table["before"] == table["after_matched"]],
+        ["opened", "closed", "stayed"],
+        "moved",
+    )
+    agreement = float(adjusted_rand_score(before[both].to_numpy(), after[both].to_numpy()))
+    return ClusterMoves(table, matches, agreement)
