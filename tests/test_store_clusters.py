@@ -267,7 +267,7 @@ def test_a_frozen_clustering_comes_back_as_it_was_and_takes_new_stores():
     again = thaw_clusters(text, store_features(profile, mix, stores))
     pd.testing.assert_frame_equal(again.table, found.table)
     assert freeze_clusters(again) == text
-    more_profile, more_mix, more_stores, kind = world(n=24)
+    more_profile, more_mix, more_stores, _ = world(n=24)
     features = store_features(more_profile, more_mix, more_stores)
     whole = cluster_stores(features, 4, {"size": 0, "format": 0})
     gone = whole.labels.index[0]
@@ -288,7 +288,7 @@ def test_a_frozen_clustering_changed_by_hand_is_refused():
     features = store_features(profile, mix, stores)
     text = freeze_clusters(cluster_stores(features, 2))
     with pytest.raises(TableError, match="doesn't fit the stores listed"):
-        thaw_clusters(text.replace('"C1"', '"C2"', 1), features)
+        thaw_clusters(text.replace('"store_cluster": "C1"', '"store_cluster": "C2"', 1), features)
     with pytest.raises(TableError, match="not a frozen clustering"):
         thaw_clusters("[]", features)
 

@@ -171,17 +171,18 @@ def thaw_clusters(text: str, features: StoreFeatures) -> StoreClustering:
             "and freeze again."
         )
     points = features.points()
-    here = labels.reindex(points.index)
-    why = reasons.reindex(points.index).fillna("").replace("alone in its cluster", "")
-    old = here.notna().to_numpy()
+    old = points.index.isin(labels.index)
     if not old.any():
         raise TableError("store clusters: none of the frozen stores is there any more.")
+    here = labels.reindex(points.index).to_numpy(dtype=object)
+    why = reasons.reindex(points.index).fillna("").replace("alone in its cluster", "").to_numpy(dtype=object)
     centres = points[old].groupby(here[old]).mean()
     for row in np.flatnonzero(~old):
         distance = ((centres.to_numpy() - points.iloc[row].to_numpy()) ** 2).sum(axis=1)
-        here.iloc[row] = str(centres.index[int(distance.argmin())])
-        why.iloc[row] = "opened since the clusters were frozen: nearest cluster"
-    described = describe_clusters(features, here, reasons=why)
+        here[row] = str(centres.index[int(distance.argmin())])
+        why[row] = "opened since the clusters were frozen: nearest cluster"
+    codes, texts = (pd.Series(values, index=points.index, dtype="str") for values in (here, why))
+    described = describe_clusters(features, codes, reasons=texts)
     table = described.table.assign(
         name=described.table["store_cluster"].map(names).fillna(described.table["name"])
     )
@@ -256,18 +257,10 @@ def compare_clusters(before: pd.Series, after: pd.Series) -> ClusterMoves:
     )
     continued = dict(zip(matches["after"], matches["before"]))
     stores = before.index.union(after.index).sort_values()
-    table = pd.DataFrame(
-        {
-            "store_id": stores,
-            "before": before.reindex(stores).to_numpy(),
-            "after": after.reindex(stores).to_numpy(),
-        }
-    )
-    table["after_matched"] = (
-        table["after"]
-        .map(continued)
-        .fillna(table["after"].map(lambda code: f"new {code}", na_action="ignore"))
-    )
+    table = pd.DataFrame({"store_id": stores})
+    table["before"], table["after"] = (codes.reindex(stores).to_numpy() for codes in (before, after))
+    fresh = table["after"].map(lambda code: f"new {code}", na_action="ignore")
+    table["after_matched"] = table["after"].map(continued).fillna(fresh)
     table["change"] = np.select(
         [table["before"].isna(), table["after"].isna(), table["before"] == table["after_matched"]],
         ["opened", "closed", "stayed"],
