@@ -259,3 +259,80 @@ def test_bad_tables_are_refused():
         classifier.fit(pd.DataFrame({"x": [0.1, 0.2] * 30}))
     with pytest.raises(NotSupportedError, match="none of the 1 variables"):
         classifier.fit(pd.DataFrame({"x": [0.1] * 30}))
+
+
+def test_three_levels_with_totals_nest_and_add_up():
+    table = make_hexes(600).table.set_index("cell")
+    names = ["young", "old", "rent", "own", "cars", "income"]
+    settings = {"max_correlation": None, "n_init": 15}
+    fitted = NeighbourhoodClassifier(levels=(3, 7, 12), counts="total", **settings).fit(table[names])
+    types = fitted.types_
+    assert types["level"].value_counts().to_dict() == {"subgroup": 12, "group": 7, "supergroup": 3}
+    assert list(fitted.wcss_.values()) == sorted(fitted.wcss_.values(), reverse=True)
+    below = types[types["parent"] != ""]
+    assert all(code.startswith(parent) for code, parent in zip(below["code"], below["parent"], strict=True))
+    for level in ("group", "subgroup"):
+        sums = types[types["level"] == level].groupby("parent")["areas"].sum()
+        assert (sums == types.set_index("code").loc[sums.index, "areas"]).all()
+        assert (
+            types[types["level"] == level]
+            .groupby("parent")["areas"]
+            .apply(lambda sizes: sizes.is_monotonic_decreasing)
+            .all()
+        )
+    labels = fitted.labels_
+    assert labels["code"].str.fullmatch(r"[A-C][1-4][a-d]").all()
+    assert (labels["code"].str[:2] == labels["group"]).all() and (
+        labels["code"].str[:1] == labels["supergroup"]
+    ).all()
+    # the numbers it came to, written out, give the same groups
+    chosen = types[types["level"] == "group"].groupby("parent").size().tolist()
+    same = NeighbourhoodClassifier(levels=(3, tuple(chosen)), **settings).fit(table[names])
+    assert same.wcss_["group"] == pytest.approx(fitted.wcss_["group"], rel=1e-12)
+
+
+def test_one_child_keeps_its_parents_areas():
+    table = make_hexes().table.set_index("cell")[["young", "old", "rent"]]
+    fitted = NeighbourhoodClassifier(levels=(3, (1, 2, 3)), max_correlation=None, n_init=10).fit(table)
+    assert (fitted.labels_["supergroup"] == "A").sum() == (fitted.labels_["group"] == "A1").sum()
+    assert fitted.labels_.loc[fitted.labels_["group"] == "A1", "group_uncertainty"].isna().all()
+
+
+def test_a_parent_too_small_to_split_says_so():
+    table = make_hexes(60).table.set_index("cell")[["young", "old", "rent"]]
+    fitted = NeighbourhoodClassifier(levels=(3, 4), max_correlation=None, n_init=10, min_areas=5).fit(table)
+    small = fitted.types_.query("level == 'supergroup' and areas < 20")["code"].tolist()
+    assert small
+    assert any(code in fitted.notes_[0] and "too few areas" in fitted.notes_[0] for code in small)
+
+
+def test_the_input_is_left_as_it_was():
+    hexes = make_hexes()
+    table, bases = hexes.table.copy(), hexes.denominators.copy()
+    classify(hexes, levels=(3, 2))
+    pd.testing.assert_frame_equal(hexes.table, table)
+    pd.testing.assert_frame_equal(hexes.denominators, bases)
+
+
+def test_the_same_seed_gives_the_same_bytes():
+    first, second = (classify(make_hexes(), levels=(3, 2), random_state=3) for _ in range(2))
+    assert first.to_json() == second.to_json()
+    assert first.table.to_csv() == second.table.to_csv()
+    assert first.index.to_csv() == second.index.to_csv()
+
+
+def test_typical_cells_lie_nearer_their_type_than_extreme_ones(found):
+    examples = found.examples(2)
+    assert examples.groupby(["code", "kind"]).size().eq(2).all()
+    wide = examples.pivot_table(index="code", columns="kind", values="own_distance", aggfunc="mean")
+    assert (wide["typical"] < wide["extreme"]).all()
+    places = found.table.set_index("cell").loc[examples["cell"], "neighbourhood"]
+    assert (places.to_numpy() == examples["code"].to_numpy()).all()
+
+
+def test_without_population_areas_count_alike():
+    hexes = make_hexes()
+    hexes.table["population"] = np.nan
+    found = classify(hexes, levels=(3,))
+    assert found.base == "areas" and "% of areas" in found.types["portrait"].iloc[0]
+    assert found.types["population"].sum() == len(hexes.table)

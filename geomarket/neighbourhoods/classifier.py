@@ -582,6 +582,11 @@ def status_notes(labels: pd.DataFrame, min_population: float) -> list[str]:
     Returns
     -------
     list of str
+
+    Examples
+    --------
+    >>> status_notes(pd.DataFrame({"status": ["complete", "unpopulated"]}), 10)
+    ['1 of 2 areas have a population below 10 and no type.']
     """
     words = {
         "unpopulated": f"have a population below {min_population:g} and no type",

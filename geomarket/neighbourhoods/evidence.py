@@ -216,6 +216,14 @@ def level_evidence(
     fitted to bootstrap resamples, on the original rows, with the partition fitted to these (adjusted Rand index;
     after Fang and Wang 2012); gap against uniform draws from the principal-component box (Tibshirani, Walther
     and Hastie 2001); clustergram (Schonlau 2002).
+
+    Examples
+    --------
+    >>> points = np.repeat([[0.0, 0.0], [0.0, 1.0], [1.0, 0.5]], 20, axis=0)
+    >>> points = points + np.random.default_rng(0).normal(0, 0.05, points.shape)
+    >>> table, clustergram, flows, fits = level_evidence(points, np.ones(60), range(2, 6), n_bootstrap=3)
+    >>> int(table.loc[table["suggested"], "k"].iloc[0]), len(clustergram), sorted(fits)
+    (3, 14, [2, 3, 4, 5])
     """
     ks = list(ks)
     rng = np.random.default_rng(random_state)

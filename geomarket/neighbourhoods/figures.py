@@ -90,6 +90,15 @@ def plot_clustergram(nodes: pd.DataFrame, flows: pd.DataFrame, ax: Any = None) -
     Returns
     -------
     matplotlib axes
+
+    Examples
+    --------
+    >>> import matplotlib
+    >>> matplotlib.use("Agg")
+    >>> nodes = pd.DataFrame({"k": [1, 2, 2], "cluster": [0, 0, 1], "position": [0, -1, 1], "share": [1, 0.6, 0.4]})
+    >>> flows = pd.DataFrame({"k": [1, 1], "cluster": [0, 0], "next_cluster": [0, 1], "share": [0.6, 0.4]})
+    >>> len(plot_clustergram(nodes, flows).lines)
+    2
     """
     ax = new_axes(ax)
     place = nodes.set_index(["k", "cluster"])["position"]
@@ -119,6 +128,16 @@ def plot_evidence(table: pd.DataFrame, nodes: pd.DataFrame, flows: pd.DataFrame)
     Returns
     -------
     ndarray of matplotlib axes
+
+    Examples
+    --------
+    >>> import matplotlib
+    >>> matplotlib.use("Agg")
+    >>> from geomarket.neighbourhoods import level_evidence
+    >>> points = np.random.default_rng(0).normal(size=(40, 2))
+    >>> table, nodes, flows, _ = level_evidence(points, np.ones(40), range(2, 5), n_bootstrap=2)
+    >>> [ax.get_title() for ax in plot_evidence(table, nodes, flows)[1:3]]
+    ['silhouette', 'Calinski–Harabasz']
     """
     import matplotlib.pyplot as plt
 
@@ -160,6 +179,14 @@ def plot_migration(table: pd.DataFrame, ax: Any = None) -> Any:
     Returns
     -------
     matplotlib axes
+
+    Examples
+    --------
+    >>> import matplotlib
+    >>> matplotlib.use("Agg")
+    >>> moves = pd.DataFrame({"old": ["A", "A"], "new": ["A", "B"], "matched": [True, False], "share": [0.8, 0.2]})
+    >>> [text.get_text() for text in plot_migration(moves).texts]
+    ['80', '20']
     """
     wide = table.pivot(index="old", columns="new", values="share").fillna(0.0)
     matched = table[table["matched"]].set_index("old")["new"]

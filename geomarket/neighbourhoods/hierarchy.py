@@ -132,6 +132,12 @@ def in_code_order(
     -------
     list of (dict, ndarray)
         Record (code, level, parent, areas, mass, wcss, centroid) and row numbers of each, in code order.
+
+    Examples
+    --------
+    >>> fit = fit_kmeans(np.array([[0.0], [0.1], [5.0]]), 2)
+    >>> [(record["code"], rows.tolist()) for record, rows in in_code_order("B", "group", fit, np.ones(3))]
+    [('B1', [0, 1]), ('B2', [2])]
     """
     found = []
     for c, centroid in enumerate(fit.centroids):
