@@ -6,5 +6,14 @@ from geomarket.assortment.ranges import RangePlan, plan_ranges
 from geomarket.assortment.rules import RangeLimit, RangeRules
 from geomarket.assortment.solving import SolverOptions
 from geomarket.assortment.spaces import planogram_sizes
+from geomarket.assortment.substitutes import strongest_substitutes
 
-__all__ = ["RangeLimit", "RangePlan", "RangeRules", "SolverOptions", "plan_ranges", "planogram_sizes"]
+__all__ = [
+    "RangeLimit",
+    "RangePlan",
+    "RangeRules",
+    "SolverOptions",
+    "plan_ranges",
+    "planogram_sizes",
+    "strongest_substitutes",
+]

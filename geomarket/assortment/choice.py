@@ -351,6 +351,9 @@ def best_range(
         # Worth is recomputed from the choice model, not read off the program.
         if problem.allows(found) and expected_margin(problem, found) > value:
             listed, value = found, expected_margin(problem, found)
+    # What nobody considers takes a place for nothing.
+    listed = listed & ((problem.attraction > 0).any(axis=0) | problem.required)
+    value = expected_margin(problem, listed)
     bound = max(result.bound, value)
     gap = (bound - value) / max(abs(value), 1.0)
     status = "optimal" if gap <= options.gap + 1e-7 else "time limit"
