@@ -223,8 +223,8 @@ def side_by_side(folder: Path, path: Path, resolution: int, rounds: int) -> list
 
 
 HEAD = [
-    "| resolution | road | cells | wall s, median | wall s, all rounds | wall, times geomarket's | processor s, median | "
-    "peak memory MB | largest difference (relative) |",
+    "| resolution | road | cells | wall s, median | wall s, all rounds | wall, times geomarket's | "
+    "processor s, median | peak memory MB | largest difference (relative) |",
     "|---|---|---|---|---|---|---|---|---|",
 ]
 
