@@ -51,8 +51,8 @@ KM2 = 0.66
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 
 
-def market(n_hexes: int) -> Any:
-    """A plan of about n_hexes cells; figures are constant within areas of about ten cells."""
+def market(n_hexes: int, figures: int = 12) -> Any:
+    """A plan of about n_hexes cells with 6 or 12 figures, constant within areas of about ten cells."""
     radius = float(np.sqrt(n_hexes * KM2 / np.pi))
     plan = report_fixture.make_plan(
         radius_km=radius,
@@ -71,6 +71,11 @@ def market(n_hexes: int) -> Any:
             table[variable.name].groupby(area).transform("mean").where(table["population"] > 0)
         )
     plan.catchments = catchments(table, points, plan.market.stores)
+    if figures < 12:
+        dropped = [variable.name for variable in plan.hexes.variables[figures - 3 :]]
+        plan.hexes.table = table.drop(columns=dropped)
+        plan.hexes.variables = plan.hexes.variables[: figures - 3]
+        plan.neighbourhoods.table = plan.neighbourhoods.table.drop(columns="uncertainty")
     return plan
 
 

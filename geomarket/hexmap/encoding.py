@@ -1,10 +1,11 @@
 """Hexagons and their figures as a few bytes each, for a painter that knows no H3.
 
 A browser gets polygons, not cell ids. Cells are sorted by H3 index, so neighbours in the list are neighbours on
-the ground: the centre is stored as the difference to the previous cell, the six corners as the difference to the
-previous cell's corners, in Web-Mercator units of 2\\ :sup:`-24` of the world's width at resolution 8 (about 1.8 m
-at 42° north), finer and coarser with the cells. Differences are small integers; zigzag, split into byte planes and
-gzipped they take about three bytes a cell.
+the ground, and children of one parent stand together. The centre is stored as its step from the previous cell, less
+the same step seven cells before; the six corners, seen from the centre, as differences to the previous cell's. The
+unit is 2\\ :sup:`-24` of the world's width in Web Mercator at resolution 8 (about 1.8 m at 42° north), finer and
+coarser with the cells; a corner lies within one unit of its place. What is left are small integers: zigzag, split
+into byte planes and gzipped, less than two bytes a cell.
 
 Coarser levels are sent too. Every figure of a parent is computed from the finest level, never from another
 summary: the majority of majorities is not the majority.
@@ -51,8 +52,13 @@ _CORNER_NUMBERS = 12
 _COARSEST_CELLS = 400
 _LEVEL = 6
 _MEAN_STEPS, _SUM_STEPS = 200, 2000
+_MANY_CELLS = 60_000
+_CENTRE_REFINEMENT = 4
+_CHILDREN = 7
+_LARGEST_WORLD = 1 << 30
 
 IntArray = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -70,7 +76,8 @@ class HexColumn:
         cell, so that one legend fits every level; ``class`` takes the class with most ``weight``.
     step : float or None
         Rounding step. None: the largest of 1, 2 and 5 times a power of ten that keeps at least 200 steps over the
-        range (2,000 of a sum): finer than a colour, about as fine as a tooltip shows.
+        range (2,000 of a sum): finer than a colour, about as fine as a tooltip shows. Beyond 60,000 cells fewer
+        steps are kept, in proportion, but never fewer than 50 (500): a page has to stay small enough to mail.
     """
 
     name: str
@@ -151,13 +158,15 @@ def project(lon: Any, lat: Any, meridian: float = 0.0, world: int = WORLD) -> tu
     >>> project([0.0], [0.0])
     (array([8388608]), array([8388608]))
     """
-    lon = np.asarray(lon, dtype=float)
-    lat = np.clip(np.asarray(lat, dtype=float), -_MERCATOR_LIMIT, _MERCATOR_LIMIT)
-    lon = np.mod(lon - meridian + 180.0, 360.0) - 180.0 + meridian
-    sine = np.sin(np.radians(lat))
-    x = lon / 360.0 + 0.5
-    y = 0.5 - np.log((1 + sine) / (1 - sine)) / (4 * np.pi)
+    x, y = _mercator(np.asarray(lon, dtype=float), np.asarray(lat, dtype=float), meridian)
     return np.rint(x * world).astype(np.int64), np.rint(y * world).astype(np.int64)
+
+
+def _mercator(lon: FloatArray, lat: FloatArray, meridian: float) -> tuple[FloatArray, FloatArray]:
+    """Return the position in Web Mercator as shares of the world's width."""
+    lon = np.mod(lon - meridian + 180.0, 360.0) - 180.0 + meridian
+    sine = np.sin(np.radians(np.clip(lat, -_MERCATOR_LIMIT, _MERCATOR_LIMIT)))
+    return lon / 360.0 + 0.5, 0.5 - np.log((1 + sine) / (1 - sine)) / (4 * np.pi)
 
 
 def encode_hexes(
@@ -213,7 +222,7 @@ def encode_hexes(
     weights = np.ones(len(cells)) if weight is None else np.nan_to_num(np.asarray(weight, float)[order])
     if meridian is None:
         meridian = central_meridian(cell_centres(cells)[0])
-    scales = [_scale(column) for column in columns]
+    scales = [_scale(column, len(cells)) for column in columns]
 
     stream = _Stream()
     levels = []
@@ -323,38 +332,50 @@ def _one_resolution(cells: IntArray) -> int:
 
 def _add_geometry(stream: _Stream, cells: IntArray, meridian: float, world: int) -> dict[str, Any]:
     """Append centres and corners; cells that aren't plain hexagons go to a side list."""
-    centre_x, centre_y = project(*cell_centres(cells), meridian, world)
+    lon, lat = cell_centres(cells)
+    exact_x, exact_y = _mercator(lon, lat, meridian)
     corners, hexagon, others = cell_boundaries(cells)
-    x, y = project(np.nan_to_num(corners[..., 0]), np.nan_to_num(corners[..., 1]), meridian, world)
+    x, y = _mercator(np.nan_to_num(corners[..., 0]), np.nan_to_num(corners[..., 1]), meridian)
+    # from the exact centre: an offset then changes only with the cells' shape, not with the centre's rounding
     offsets = np.empty((len(cells), _CORNER_NUMBERS), dtype=np.int64)
-    offsets[:, 0::2] = _within_half_world(x - centre_x[:, None], world)
-    offsets[:, 1::2] = y - centre_y[:, None]
+    offsets[:, 0::2] = np.rint(_within_half_world(x - exact_x[:, None]) * world)
+    offsets[:, 1::2] = np.rint((y - exact_y[:, None]) * world)
     # an odd cell repeats its predecessor, so that its difference costs nothing
     previous = np.maximum.accumulate(np.where(hexagon, np.arange(len(cells)), -1))
     offsets = np.where((previous >= 0)[:, None], offsets[previous], 0)
 
-    centre_planes = [stream.add_signed(np.diff(axis, prepend=0)) for axis in (centre_x, centre_y)]
+    fine = min(world * _CENTRE_REFINEMENT, _LARGEST_WORLD)
+    centres = (np.rint(axis * fine).astype(np.int64) for axis in (exact_x, exact_y))
+    centre_planes = [stream.add_signed(_centre_steps(axis)) for axis in centres]
     steps = np.diff(offsets, axis=0, prepend=np.zeros((1, _CORNER_NUMBERS), dtype=np.int64))
     corner_planes = [stream.add_signed(steps[:, k]) for k in range(_CORNER_NUMBERS)]
     odd = {}
     for i, ring in zip(np.flatnonzero(~hexagon), others, strict=True):
-        ring_x, ring_y = project(ring[:, 0], ring[:, 1], meridian, world)
-        pairs = np.column_stack([_within_half_world(ring_x - centre_x[i], world), ring_y - centre_y[i]])
-        odd[str(i)] = pairs.ravel().tolist()
+        ring_x, ring_y = _mercator(ring[:, 0], ring[:, 1], meridian)
+        pairs = np.column_stack([_within_half_world(ring_x - exact_x[i]), ring_y - exact_y[i]])
+        odd[str(i)] = np.rint(pairs * world).astype(np.int64).ravel().tolist()
     return {
         "count": len(cells),
         "world": world,
+        "centreWorld": fine,
         "centrePlanes": centre_planes,
         "cornerPlanes": corner_planes,
         "odd": odd,
     }
 
 
-def _within_half_world(dx: IntArray, world: int) -> IntArray:
-    return (dx + world // 2) % world - world // 2
+def _centre_steps(axis: IntArray) -> IntArray:
+    """Return differences of differences: the seven children of one parent step like those of the one before."""
+    steps = np.diff(axis, prepend=0)
+    steps[_CHILDREN:] -= steps[:-_CHILDREN].copy()
+    return steps
 
 
-def _scale(column: HexColumn) -> tuple[float, float]:
+def _within_half_world(dx: FloatArray) -> FloatArray:
+    return np.mod(dx + 0.5, 1.0) - 0.5
+
+
+def _scale(column: HexColumn, n_cells: int) -> tuple[float, float]:
     """Return (step, offset) of a numeric column; classes need none."""
     if column.kind == "class":
         if column.values.size and int(np.max(column.values)) >= NO_CLASS:
@@ -370,7 +391,9 @@ def _scale(column: HexColumn) -> tuple[float, float]:
     span = high - low
     step = column.step
     if step is None:
-        steps = _SUM_STEPS if column.kind == "sum" else _MEAN_STEPS
+        steps = (_SUM_STEPS if column.kind == "sum" else _MEAN_STEPS) * min(
+            1.0, max(0.25, _MANY_CELLS / n_cells)
+        )
         step = _round_down(span / steps) if span > 0 else 1.0
     if span / step > NO_DATA - 2:
         step = span / (NO_DATA - 2)

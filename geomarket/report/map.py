@@ -24,6 +24,7 @@ from geomarket.hexmap import (
     number_view,
     project,
     shades,
+    write_number,
 )
 from geomarket.report.names import slug
 from geomarket.report.numbers import percent
@@ -95,6 +96,7 @@ def build_map(plan: Any, key: NeighbourhoodKey) -> dict[str, Any]:
     packed = encode_hexes(
         cells["cell"].to_numpy(dtype=np.int64), columns, weight=population, meridian=meridian
     )
+    _say_rounding(views, packed["columns"])
     stores = _stores(plan, key, meridian)
     bounds = _bounds(cells, stores, meridian)
     lines, names = _boundaries(plan.market.boundaries, bounds, meridian)
@@ -117,6 +119,19 @@ def build_map(plan: Any, key: NeighbourhoodKey) -> dict[str, Any]:
         "catchments": _catchments(plan.catchments, cells["cell"].to_numpy(dtype=np.int64), stores),
         "details": details,
     }
+
+
+def _say_rounding(views: list[dict[str, Any]], columns: list[dict[str, Any]]) -> None:
+    """Add to a number's note what its figures are rounded to, where a reader could notice."""
+    steps = {column["name"]: column["step"] for column in columns}
+    for view in views:
+        if view["kind"] != "number":
+            continue
+        unit = 100.0 if view["format"]["style"] == "percent" else 1.0
+        shown = 10.0 ** -view["format"]["digits"]
+        if steps[view["column"]] * unit > shown * 1.001:
+            written = write_number(steps[view["column"]], view["format"])
+            view["note"] = f"{view['note']} On the map to the nearest {written}.".strip()
 
 
 def _cells(plan: Any) -> pd.DataFrame:

@@ -26,7 +26,10 @@ class Cell:
         """What the page's script sorts by; None sorts by the text."""
         if self.value is None:
             return None
-        return "NaN" if pd.isna(self.value) else f"{self.value:.6g}"
+        if pd.isna(self.value):
+            return "NaN"
+        # the script reads a plain count from its text
+        return None if self.text.replace(",", "") == f"{self.value:.0f}" else f"{self.value:.6g}"
 
 
 @dataclass(frozen=True)

@@ -431,11 +431,12 @@ def test_browser_decodes_what_python_packed(desktop, plan):
     meridian = central_meridian(plan.hexes.table["lon"].to_numpy())
     world = level_world(8)
     x, y = project(*cell_centres(cells), meridian, world)
-    assert found["x"] == x.tolist()
-    assert found["y"] == y.tolist()
+    assert np.abs(np.array(found["x"]) - x).max() <= 0.63
+    assert np.abs(np.array(found["y"]) - y).max() <= 0.63
     corners = cell_boundaries(cells)[0]
     cx, _ = project(corners[..., 0], corners[..., 1], meridian, world)
-    assert (np.array(found["corners"]).reshape(-1, 6, 2)[..., 0] == cx - x[:, None]).all()
+    offsets = np.array(found["corners"]).reshape(-1, 6, 2)[..., 0]
+    assert np.abs(np.array(found["x"])[:, None] + offsets - cx).max() <= 1.2
     income = plan.hexes.table.sort_values("cell")["income"].to_numpy()
     step = next(
         c["step"]

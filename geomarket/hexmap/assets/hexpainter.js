@@ -7,6 +7,7 @@
 
 const NO_DATA = 65535;
 const NO_CLASS = 255;
+const CHILDREN = 7;
 /* one canvas path with thousands of hexagons is slower than many small paths, by far */
 const HEXAGONS_PER_PATH = 48;
 
@@ -44,6 +45,14 @@ export class PlaneReader {
     return values;
   }
 
+  /** Positions stored as steps, each less the step seven cells before. */
+  centres(count, planes) {
+    const values = this.signed(count, planes);
+    for (let i = CHILDREN; i < count; i += 1) values[i] += values[i - CHILDREN];
+    for (let i = 1; i < count; i += 1) values[i] += values[i - 1];
+    return values;
+  }
+
   /** Values stored as differences to their predecessor. */
   running(count, planes) {
     const values = this.signed(count, planes);
@@ -59,8 +68,10 @@ export class HexLevel {
     this.count = head.count;
     this.world = head.world;
     const { count } = head;
-    this.x = reader.running(count, head.centrePlanes[0]);
-    this.y = reader.running(count, head.centrePlanes[1]);
+    const refinement = head.centreWorld / head.world;
+    [this.x, this.y] = head.centrePlanes.map((planes) =>
+      Float64Array.from(reader.centres(count, planes), (value) => value / refinement),
+    );
     this.corners = new Int32Array(count * 12);
     for (let k = 0; k < 12; k += 1) {
       const offsets = reader.running(count, head.cornerPlanes[k]);

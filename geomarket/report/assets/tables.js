@@ -11,7 +11,9 @@ function makeSortable(table) {
       head.setAttribute("aria-sort", ascending ? "ascending" : "descending");
       const key = (row) => {
         const cell = row.cells[column];
-        return cell.dataset.v === undefined ? cell.textContent.trim() : Number(cell.dataset.v);
+        if (cell.dataset.v !== undefined) return Number(cell.dataset.v);
+        const text = cell.textContent.trim();
+        return head.classList.contains("number") ? Number(text.replaceAll(",", "")) : text;
       };
       const compare = (a, b) => {
         const [x, y] = [key(a), key(b)];
