@@ -303,6 +303,7 @@ def _problem(
     forecast = _by_planogram(data, np.isfinite(data.margin)) > 0
     products = inputs.products.reindex(data.skus)
     must, banned = _marked(rules, "must_list", data.skus, names), _marked(rules, "must_not", data.skus, names)
+    core = np.isin(data.skus, sorted(all_skus(rules.core)))
     pairs, transfer = _transfers(data, len(frame))
     stores = frame["stores"].to_numpy(dtype=np.int64)
     slow = np.zeros(margin.shape, dtype=bool)
@@ -323,9 +324,9 @@ def _problem(
         capacity=frame["capacity"].to_numpy(dtype=float),
         space=space,
         margin=margin,
-        core=np.isin(data.skus, sorted(all_skus(rules.core))),
+        core=core,
         must=must,
-        banned=banned | (~forecast & ~must),
+        banned=banned | (~forecast & ~must & ~core),
         slow=slow,
         units=units,
         pairs=pairs,
