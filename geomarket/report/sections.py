@@ -18,6 +18,7 @@ __all__ = [
     "kpi_tiles",
     "monday_section",
     "promotion_section",
+    "promotion_steps",
     "quality_section",
     "trust_section",
     "verdict_section",
@@ -378,13 +379,19 @@ def _forecast_table(plan: Any) -> Table | None:
     return Table("Forecasts of listed pairs that were held out (error: WMAPE)", heads, rows)
 
 
+def promotion_steps(plan: Any) -> list[tuple[str, float]]:
+    """Return the parts of the planned promotions' net, gains positive and losses negative, without empty ones."""
+    table = plan.promotions.table
+    steps = [(label, sign * float(table[name].sum())) for name, label, sign in _WATERFALL if name in table]
+    return [(label, amount) for label, amount in steps if amount]
+
+
 def promotion_section(plan: Any) -> dict[str, Any] | None:
     """Return where the money of the planned promotions comes from and goes, as chart and table."""
     if plan.promotions is None or plan.promotions.table.empty:
         return None
     table, currency = plan.promotions.table, plan.market.currency
-    steps = [(label, sign * float(table[name].sum())) for name, label, sign in _WATERFALL if name in table]
-    steps = [(label, amount) for label, amount in steps if amount]
+    steps = promotion_steps(plan)
     net = float(table["net"].sum())
     title = f"From the margin of extra units to {money_short(net, currency)} net"
     lines = [*steps, ("Net", net)]
