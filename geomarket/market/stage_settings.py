@@ -143,6 +143,7 @@ class DemandSettings(Section):
     families: tuple[Literal["baseline", "cluster", "neighbours", "mix", "factors"], ...] = (
         "baseline",
         "cluster",
+        "factors",
     )
     """Kinds of model tried; the one that does best on held-out pairs is used, category by category."""
     holdout_share: float = Field(default=0.2, gt=0, lt=0.9)
@@ -194,7 +195,7 @@ class AssortmentSettings(Section):
     """SKUs no store lists."""
     time_limit: Positive = 60.0
     """Seconds for one category."""
-    gap: Share = 0.001
+    gap: Share = 0.005
     """A solution proven this close to the best possible is good enough."""
 
     @model_validator(mode="after")

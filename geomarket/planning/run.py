@@ -106,12 +106,13 @@ def run_plan(
     with watch.stage("Store clusters"):
         trade = current_trade(market)
         features = steps.describe_stores(trade, catchments, neighbourhoods)
+        families = steps.demand_families(market, trade, features, settings)
     with watch.stage("How local to go"):
-        discount, why_not = steps.learn_new_listing_discount(trade, settings)
-        frontier, tried = steps.find_frontier(market, trade, features, discount, settings)
+        discount, why_not = steps.learn_new_listing_discount(trade, families, settings)
+        frontier, tried = steps.find_frontier(market, trade, features, families, discount, settings)
         clusters = steps.settle_clusters(frontier, tried, features, trade, settings)
     with watch.stage("Demand"):
-        demand = steps.find_demand(trade, clusters, discount, settings)
+        demand = steps.find_demand(trade, families, discount, settings)
     with watch.stage("Ranges"):
         transference = find_transference(market, trade, demand, settings)
         ranges = steps.find_ranges(market, trade, demand, clusters, transference, settings)

@@ -6,7 +6,7 @@ import logging
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -18,7 +18,19 @@ from geomarket import engine
 from geomarket.assortment import RangePlan, RangeRules, SolverOptions, plan_ranges
 from geomarket.catchments import Catchments, map_catchments
 from geomarket.customers import Penetration, penetration, place_customers, value_customers
-from geomarket.demand import Demand, NewListingDiscount, Transference, fit_demand, learn_discount
+from geomarket.demand import (
+    ClusterFamily,
+    Demand,
+    Family,
+    LowRank,
+    MixAffinity,
+    NearestByMix,
+    NearestBySales,
+    NewListingDiscount,
+    Transference,
+    fit_demand,
+    learn_discount,
+)
 from geomarket.errors import NotSupportedError, SettingsError
 from geomarket.frontier import Frontier, fold_sales, local_frontier
 from geomarket.hexes import Hexes, build_hexes, cell_resolutions, points_to_cells
@@ -38,6 +50,9 @@ from geomarket.store_clusters import (
 )
 
 _log = logging.getLogger(__name__)
+
+DEMAND_CLUSTERS = 8
+"""Store clusters that the demand forecasts may lean on, whatever the number of ranges."""
 
 
 @dataclass
@@ -172,7 +187,7 @@ def find_catchments(
 
 
 def _own_totals(market: Market) -> pd.DataFrame:
-    """Return own stores' revenue as one year's totals: the money that catchments share out where no totals are given."""
+    """Return own stores' revenue a year: the money catchments share out where no totals are given."""
     revenue = engine.sales_by_period(market.sales, ("store_id",)).groupby("store_id")["revenue"].sum()
     periods = len(engine.periods_of(market.sales))
     yearly = (revenue * market.periods_per_year / periods).rename("revenue").reset_index()
@@ -220,7 +235,34 @@ def block_weights(settings: PlanSettings) -> dict[str, float]:
     }
 
 
-def learn_new_listing_discount(trade: Trade, settings: PlanSettings) -> tuple[NewListingDiscount | None, str]:
+def demand_families(
+    market: Market, trade: Trade, features: StoreFeatures, settings: PlanSettings
+) -> list[Family]:
+    """Return the kinds of demand model the settings ask for; each category takes the one that does best held out."""
+    asked = settings.demand.families
+    points = features.points()
+    found: list[Family] = []
+    if "cluster" in asked and len(trade.stores) > DEMAND_CLUSTERS:
+        fine = cluster_range(
+            features,
+            DEMAND_CLUSTERS,
+            numbers=[DEMAND_CLUSTERS],
+            n_bootstrap=2,
+            random_state=settings.plan.seed,
+        )
+        found.append(ClusterFamily(fine.labels[DEMAND_CLUSTERS]))
+    if "neighbours" in asked:
+        found += [NearestByMix(points), NearestBySales()]
+    if "mix" in asked:
+        found.append(MixAffinity(points, trade.products, tuple(market.product_attributes)))
+    if "factors" in asked:
+        found.append(LowRank())
+    return found
+
+
+def learn_new_listing_discount(
+    trade: Trade, families: Sequence[Family], settings: PlanSettings
+) -> tuple[NewListingDiscount | None, str]:
     """Learn from pairs listed in the second half of the window how far forecasts for unlisted pairs run high."""
     if settings.demand.new_listing_discount == "none":
         return None, "The new-listing discount is switched off: forecasts of unlisted SKUs run high."
@@ -235,6 +277,8 @@ def learn_new_listing_discount(trade: Trade, settings: PlanSettings) -> tuple[Ne
             trade.products,
             None,
             half,
+            families=families,
+            tune=False,
             calendar=trade.periods[:half],
             random_state=settings.plan.seed,
         )
@@ -248,6 +292,7 @@ def find_frontier(
     market: Market,
     trade: Trade,
     features: StoreFeatures,
+    families: Sequence[Family],
     discount: NewListingDiscount | None,
     settings: PlanSettings,
 ) -> tuple[Frontier, ClusterRange]:
@@ -260,6 +305,7 @@ def find_frontier(
         trade.products,
         tried.labels,
         periods_per_year=market.periods_per_year,
+        families=families[-1:],  # one is fitted in each of three folds: the one that carries most local taste
         discount=discount,
         space=settings.assortment.space,
         today=trade.today,
@@ -292,19 +338,17 @@ def settle_clusters(
 
 
 def find_demand(
-    trade: Trade,
-    clusters: StoreClustering,
-    discount: NewListingDiscount | None,
-    settings: PlanSettings,
+    trade: Trade, families: Sequence[Family], discount: NewListingDiscount | None, settings: PlanSettings
 ) -> Demand:
     """Forecast what each store would sell of each SKU."""
-    by_cluster = clusters.labels if clusters.labels.nunique() > 1 else None
     return fit_demand(
         trade.pairs,
         trade.stores,
         trade.products,
-        by_cluster,
+        None,
         len(trade.periods),
+        families=families,
+        tune=False,
         discount=discount,
         calendar=trade.periods,
         holdout_share=settings.demand.holdout_share,

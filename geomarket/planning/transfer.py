@@ -13,7 +13,7 @@ from geomarket.planning.trade import Trade
 
 __all__ = ["choices_and_substitutes", "find_transference"]
 
-MOST_SUBSTITUTES = 6
+MOST_SUBSTITUTES = 4
 
 
 def find_transference(
