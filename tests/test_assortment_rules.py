@@ -176,6 +176,30 @@ def test_facings_fill_the_shelf() -> None:
     assert "Assumed, not estimated: further facings add 40%, 10%" in " ".join(plan.summary())
 
 
+def test_delistings_name_their_cause() -> None:
+    given = tables()
+    causes = {
+        "would not cover listing and changes": RangeRules(listing_cost=60.0),
+        "but fewer than 9 stores of the chain have a place for it": RangeRules(min_stores=9),
+        "but the chain would sell too little of it for an order": RangeRules(order_periods=0.9),
+        "but the range holds at most 1 SKU with brand Other": RangeRules(
+            limits=(RangeLimit("brand", "Other", most=1),)
+        ),
+        "core or must-list SKUs that earn less for their space hold places": RangeRules(
+            must_list=["k02", "k09", "k10"]
+        ),
+        "ranks 6 for 5 places in this cluster": RangeRules(),
+    }
+    for words, rules in causes.items():
+        plan = plan_ranges(**given, rules=rules)
+        delisted = plan.table[plan.table["status"] == "delist"]
+        assert delisted["reason"].str.contains(words, regex=False).any(), words
+    plan = plan_ranges(**given, rules=RangeRules(listing_cost=60.0))
+    dear = plan.table[plan.table["reason"].str.contains("would not cover")]
+    mean = given["demand"].merge(given["clusters"]).groupby(["store_cluster", "sku"])["margin"].sum()
+    assert (mean.loc[list(zip(dear["store_cluster"], dear["sku"]))] <= 60).all()
+
+
 def test_bad_rules_and_tables_say_what_and_where() -> None:
     for settings, words in [
         ({"max_facings": 2}, "facing_returns has 0 values"),

@@ -429,7 +429,7 @@ def _lines(
             now, after = getattr(outcome, f"{column}_today")[here], getattr(outcome, column)[here]
             frame[column] = _sum_over(np.where(sizes[None, :] > 0, after, now), counted)
         frame["low"], frame["high"] = _sum_over(data.low[here], counted), _sum_over(data.high[here], counted)
-        frame["reason"] = line_reasons(frame, data, problem, number, listed, rules, period)
+        frame["reason"] = line_reasons(frame, data, problem, number, facings, rules, period)
         parts.append(frame[(sizes > 0) | (stores_today > 0)])
     table = pd.concat(parts, ignore_index=True)
     table["_last"] = table["status"].eq("delist")

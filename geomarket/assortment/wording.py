@@ -21,7 +21,7 @@ def line_reasons(
     data: CategoryData,
     problem: RangeProblem,
     cluster: int,
-    listed: npt.NDArray[np.bool_],
+    facings: npt.NDArray[np.int64],
     rules: RangeRules,
     period: str,
 ) -> list[str]:
@@ -29,21 +29,26 @@ def line_reasons(
 
     ``lines`` holds lift, rank, status, tier, margin and stores_planned of each SKU.
     """
+    listed = facings > 0
     largest = int(problem.largest[cluster])
-    places = int(listed[largest].sum())
+    places = int(problem.capacity[largest]) if rules.unit == "count" else int(listed[largest].sum())
     core = _core_words(problem, rules, listed)
     swaps = _swap_words(data, problem, cluster, listed[largest])
+    held_back = _Obstacles(problem, rules, facings, cluster, period)
     reasons = []
     columns = ("status", "tier", "lift", "rank", "margin", "stores_planned")
     for i, (status, tier, lift, rank, margin, stores) in enumerate(
         zip(*(lines[c].tolist() for c in columns))
     ):
         if status == "delist":
-            words = _delist(problem, rules, largest, i, lift, rank, places, margin, period)
-            reasons.append(f"{words}; {swaps[i]}" if swaps[i] else words)
+            parts = [f"delisted: {held_back.why(i, rank, places, margin)}"]
+            if np.isfinite(margin):
+                parts += [_earns(margin, period, "where it is listed today"), _rate(lift)]
+            parts += [swaps[i]] if swaps[i] else []
+            reasons.append("; ".join(parts))
             continue
         rule = "on the must-list" if problem.must[largest, i] else core[i]
-        others = "" if rank <= places or rule else " (space or rules passed over others)"
+        others = "" if rank <= places or rule else " (others did not fit or were kept out by rules)"
         parts = [rule] if rule else []
         parts += [_rate(lift), f"ranks {rank} for {places} places{others}"]
         parts.append(_earns(margin, period, f"in {stores} {'store' if stores == 1 else 'stores'}"))
@@ -53,6 +58,75 @@ def line_reasons(
             parts.append(f"only in size {tier}" if tier == "L" else f"from size {tier} up")
         reasons.append("; ".join(parts))
     return reasons
+
+
+class _Obstacles:
+    """What keeps a SKU out of a cluster's largest planogram, the nearest cause first."""
+
+    def __init__(
+        self,
+        problem: RangeProblem,
+        rules: RangeRules,
+        facings: npt.NDArray[np.int64],
+        cluster: int,
+        period: str,
+    ) -> None:
+        self.problem, self.rules, self.period = problem, rules, period
+        self.largest = int(problem.largest[cluster])
+        listed = facings > 0
+        here = listed[self.largest]
+        worth, _ = problem.listing_value(rules)
+        self.margin, self.net = problem.margin[self.largest], worth[self.largest]
+        self.room = float(problem.capacity[self.largest] - facings[self.largest] @ problem.space)
+        self.in_chain = problem.stores @ listed
+        self.national = here & listed[problem.core_planograms(rules)].all(axis=0)
+        self.forced = here & (
+            problem.must[self.largest] | problem.core | (self.national & (rules.core_share > 0))
+        )
+        self.full_kinds = [
+            limit
+            for limit in problem.limits
+            if limit.where[self.largest] and here[limit.members].sum() >= limit.most
+        ]
+
+    def why(self, sku: int, rank: int, places: int, margin: float) -> str:
+        """Name the cause for one SKU that is not listed."""
+        problem, rules, here = self.problem, self.rules, f"ranks {rank} for {places} places"
+        if problem.banned[self.largest, sku]:
+            return "on the must-not list" if np.isfinite(margin) else "no forecast here"
+        if problem.slow is not None and problem.slow[self.largest, sku]:
+            return f"a case would last longer than {rules.case_periods:g} {self.period}s in the average store"
+        if self.margin[sku] <= 0:
+            return "expected to earn nothing here"
+        if self.net[sku] <= 0:
+            return (
+                f"its {self.margin[sku]:,.2f} a {self.period} would not cover listing and changes "
+                f"({self.margin[sku] - self.net[sku]:,.2f})"
+            )
+        if rank > places:
+            return f"{here} in this cluster"
+        if self.in_chain[sku] == 0 and rules.min_stores > 1:
+            return f"{here}, but fewer than {rules.min_stores} stores of the chain have a place for it"
+        if self.in_chain[sku] == 0 and rules.order_periods is not None:
+            return f"{here}, but the chain would sell too little of it for an order"
+        if self.in_chain[sku] == 0 and (rules.max_distinct is not None or rules.sku_cost or rules.dc_cost):
+            return f"{here}, but the chain carries fewer SKUs than would sell"
+        for limit in self.full_kinds:
+            if limit.members[sku]:
+                return f"{here}, but the range holds {limit.words}"
+        density = self.net / problem.space
+        weaker = int((self.forced & (density < density[sku])).sum())
+        if weaker:
+            return f"{here}, but {weaker} core or must-list SKUs that earn less for their space hold places"
+        if problem.pairs.size:
+            return f"{here}, but listed SKUs take over its buyers"
+        if rules.unit == "width_cm" and self.room < problem.space[sku] - 1e-9:
+            return f"{here}, but {self.room:.1f} cm are left and it needs {problem.space[sku]:.1f}"
+        if rules.max_changes is not None:
+            return f"{here}, but changes in a store are limited to {rules.max_changes}"
+        if rules.range_cost > 0:
+            return f"{here}, but a range shared with other clusters saves more"
+        return f"{here}, but other SKUs together earn more in the space"
 
 
 def _core_words(problem: RangeProblem, rules: RangeRules, listed: npt.NDArray[np.bool_]) -> list[str]:
@@ -112,63 +186,6 @@ def _rate(lift: float) -> str:
 
 def _earns(margin: float, period: str, where: str) -> str:
     return f"earns {margin:,.2f} a {period} {where}" if np.isfinite(margin) else "no forecast here"
-
-
-def _delist(
-    problem: RangeProblem,
-    rules: RangeRules,
-    largest: int,
-    sku: int,
-    lift: float,
-    rank: int,
-    places: int,
-    margin: float,
-    period: str,
-) -> str:
-    if problem.banned[largest, sku]:
-        return "delisted: on the must-not list" if np.isfinite(margin) else "delisted: no forecast here"
-    earns = _earns(margin, period, "where it is listed today")
-    if problem.slow is not None and problem.slow[largest, sku]:
-        return f"delisted: a case would last longer than {rules.case_periods:g} {period}s in the average store; {earns}"
-    worth = float(problem.margin[problem.cluster == problem.cluster[largest], sku].sum())
-    if worth <= rules.listing_cost:
-        cost = (
-            "nothing"
-            if rules.listing_cost == 0
-            else f"less than the listing cost of {rules.listing_cost:,.2f}"
-        )
-        return f"delisted: would earn {worth:,.2f} a {period} over the cluster, {cost}; {_rate(lift)}"
-    if rank > places:
-        return f"delisted: ranks {rank} for {places} places in this cluster; {earns}; {_rate(lift)}"
-    why = _other_rules(problem, rules)
-    because = " or ".join(why) if why else "a set of other SKUs earns more in the space"
-    return f"delisted: ranks {rank} for {places} places, but {because}; {earns}"
-
-
-def _other_rules(problem: RangeProblem, rules: RangeRules) -> list[str]:
-    """Rules in force that can keep out a SKU whose rank would have got it in."""
-    why = []
-    if rules.min_stores > 1:
-        why.append(f"fewer than {rules.min_stores} stores would list it")
-    if rules.order_periods is not None:
-        why.append("the chain would sell too little for an order")
-    if rules.core_share > 0 or problem.core.any() or problem.must.any():
-        why.append("the core or must-list takes its place")
-    if rules.max_distinct is not None or rules.sku_cost or rules.dc_cost:
-        why.append("the chain carries fewer SKUs")
-    if rules.max_changes is not None or rules.change_cost:
-        why.append("changes are limited or cost more")
-    if problem.limits:
-        why.append("a limit on its kind is reached")
-    if problem.pairs.size:
-        why.append("its buyers take others")
-    if rules.max_facings > 1:
-        why.append("further facings of others earn more")
-    if rules.unit == "width_cm":
-        why.append("it does not fit beside the others")
-    if rules.range_cost > 0:
-        why.append("a common range saves more")
-    return why
 
 
 def change_reasons(changes: pd.DataFrame, lines: pd.DataFrame) -> npt.NDArray[np.object_]:
