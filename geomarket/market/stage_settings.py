@@ -148,10 +148,6 @@ class DemandSettings(Section):
     """Kinds of model tried; the one that does best on held-out pairs is used, category by category."""
     holdout_share: float = Field(default=0.2, gt=0, lt=0.9)
     """Share of store and SKU pairs held out to compare them."""
-    interval: float = Field(default=0.9, gt=0, lt=1)
-    """Level of the intervals."""
-    min_pairs: int = Field(default=50, ge=1)
-    """Categories with fewer store and SKU pairs take the baseline."""
     new_listing_discount: Literal["auto", "none"] | Share = "auto"
     """Share taken off forecasts of SKUs a store does not carry; "auto" estimates it from new listings, if any."""
 
@@ -246,14 +242,8 @@ class FrontierSettings(Section):
 
     max_clusters: int = Field(default=10, ge=1, le=100)
     """Most store clusters tried."""
-    store_level: bool = True
-    """Also try a plan of its own for each store."""
-    holdout_share: float = Field(default=0.3, gt=0, lt=0.9)
-    """Share of the periods, the last ones, on which gains are measured."""
     cost_per_cluster: float = Field(default=0.0, ge=0)
     """Money a year for each store cluster beyond the first."""
-    confidence: float = Field(default=0.9, gt=0, lt=1)
-    """Level of the intervals; going local must pay at this level."""
 
 
 class PrivacySettings(Section):
@@ -276,12 +266,8 @@ class EngineSettings(Section):
     """Section ``[engine]``."""
 
     kind: Literal["duckdb", "spark"] = "duckdb"
-    """Where big tables are aggregated: in this process, or on a Spark cluster."""
+    """Where big tables are aggregated: in this process; "spark" is refused for now, with the cure."""
     memory_limit: str = Field(default="2GB", pattern=r"^\s*\d+(\.\d+)?\s*(KB|MB|GB|TB|KiB|MiB|GiB|TiB)\s*$")
     """Most memory DuckDB uses before it spills to disk."""
     threads: int | None = Field(default=None, ge=1, le=1024)
     """Threads of DuckDB; all cores by default."""
-    master: str = "local[*]"
-    """Spark master, where kind = "spark"."""
-    options: dict[str, str] = {}
-    """Spark options, where kind = "spark"."""
