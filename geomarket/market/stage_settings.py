@@ -148,8 +148,8 @@ class DemandSettings(Section):
     """Kinds of model tried; the one that does best on held-out pairs is used, category by category."""
     holdout_share: float = Field(default=0.2, gt=0, lt=0.9)
     """Share of store and SKU pairs held out to compare them."""
-    new_listing_discount: Literal["auto", "none"] | Share = "auto"
-    """Share taken off forecasts of SKUs a store does not carry; "auto" estimates it from new listings, if any."""
+    new_listing_discount: Literal["auto", "none"] = "auto"
+    """What is taken off forecasts of SKUs a store does not carry: "auto" learns it from new listings, if any."""
 
 
 class AssortmentSettings(Section):
