@@ -2,8 +2,8 @@
 
 Usage: python benchmarks/report.py [--write] [--hexes 10000 50000 200000] [--slow-up-to 10000] [--leaflet DIR]
 
-Every page holds the same invented market: hexagons of resolution 8, twelve figures a hexagon, spread out from census
-areas (so that neighbouring hexagons often share a value, as interpolated data do), and 500 stores. Each page is built
+Every page holds the same invented market: hexagons of resolution 8, six or twelve figures a hexagon, spread out from
+census areas (so that neighbouring hexagons often share a value, as interpolated data do), and 500 stores. Each page is built
 in a process of its own and opened from disk in headless Chromium with software raster. folium and geopandas pages
 load Leaflet from a network; with --leaflet DIR (a folder with leaflet.js and leaflet.css) they are given that copy
 instead, and without a network and without it they are left out. "First paint" is the time from navigation to the
@@ -14,6 +14,7 @@ dragged by 40 steps. Sizes above --slow-up-to are not tried with the two slow on
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import shutil
 import subprocess
@@ -112,9 +113,9 @@ def frame_of(plan: Any) -> pd.DataFrame:
     return plan.hexes.table.merge(types, on="cell").merge(plan.catchments.cells, on="cell")
 
 
-def build(road: str, n_hexes: int, path: Path) -> None:
+def build(road: str, n_hexes: int, path: Path, n_figures: int) -> None:
     """Build one page; print its seconds and number of hexagons."""
-    plan = market(n_hexes)
+    plan = market(n_hexes, n_figures)
     table = frame_of(plan)
     figures = [name for name in table.columns if name not in {"cell", "lon", "lat", "supergroup"}]
     began = time.perf_counter()
@@ -224,16 +225,17 @@ def _serve(route: Any, leaflet: Path) -> None:
         route.fulfill(body="", content_type="text/css" if url.endswith("css") else "text/javascript")
 
 
-def measure(road: str, n_hexes: int, folder: Path, leaflet: Path | None, limit: float) -> str:
+def measure(road: str, n_hexes: int, n_figures: int, folder: Path, leaflet: Path | None, limit: float) -> str:
     path = folder / f"{road}_{n_hexes}.html"
-    command = [sys.executable, __file__, "--child", road, "--hexes", str(n_hexes), "--path", str(path)]
+    command = [sys.executable, __file__, "--child", road, "--hexes", str(n_hexes)]
+    command += ["--figures", str(n_figures), "--path", str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{road} with {n_hexes} hexagons failed:\n{done.stderr[-2000:]}")
     built = json.loads(done.stdout.splitlines()[-1])
     seen = look(road, path, leaflet, limit)
     megabytes = path.stat().st_size / 1e6
-    start = f"| {ROADS[road]} | {built['hexes']:,} | {megabytes:.2f} | {built['seconds']:.1f} |"
+    start = f"| {ROADS[road]} | {built['hexes']:,} | {n_figures} | {megabytes:.2f} | {built['seconds']:.1f} |"
     if "failed" in seen:
         return f"{start} {seen['failed']} | – | – |"
     return f"{start} {seen['paint']:,.0f} | {seen['pan']:,.0f} | {seen['requests']} |"
@@ -242,22 +244,21 @@ def measure(road: str, n_hexes: int, folder: Path, leaflet: Path | None, limit: 
 def report(options: argparse.Namespace, folder: Path) -> str:
     lines = ["# The report's map", "", *machine_lines(PACKAGES), ""]
     lines += [
-        f"Hexagons of resolution 8, twelve figures each, {N_STORES} stores and, in the report, their catchments and "
-        "2,000 competitors. Opened from disk in headless Chromium at 1280 × 900, software raster; one fresh process a "
+        f"Hexagons of resolution 8 with 6 or 12 figures each, {N_STORES} stores and, in the report, their catchments "
+        "and 2,000 competitors. Opened from disk in headless Chromium at 1280 × 900, software raster; one fresh process a "
         "page. Other jobs ran on the machine: read the ratios. The report is the whole page with all its parts; the "
         "others are the map alone. Requests are those beside the page itself; folium's and geopandas' pages got "
         "a local copy of Leaflet and empty files for the rest, so their times hold no network.",
         "",
-        "| page | hexagons | MB | built in s | first full paint ms | worst pan frame ms | requests |",
-        "|---|---|---|---|---|---|---|",
+        "| page | hexagons | figures | MB | built in s | first full paint ms | worst pan frame ms | requests |",
+        "|---|---|---|---|---|---|---|---|",
     ]
-    for n_hexes in options.hexes:
-        for road in ROADS:
-            too_slow = road in SLOW and n_hexes > options.slow_up_to
-            if too_slow or (road != "report" and options.leaflet is None):
-                continue
-            lines.append(measure(road, n_hexes, folder, options.leaflet, options.limit))
-            print(lines[-1], flush=True)
+    for n_hexes, n_figures, road in itertools.product(options.hexes, options.figures, ROADS):
+        too_slow = road in SLOW and n_hexes > options.slow_up_to
+        if too_slow or (road != "report" and options.leaflet is None):
+            continue
+        lines.append(measure(road, n_hexes, n_figures, folder, options.leaflet, options.limit))
+        print(lines[-1], flush=True)
     return "\n".join(lines) + "\n"
 
 
@@ -274,7 +275,7 @@ def main() -> None:
         parser.add_argument(internal, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
-        build(options.child, options.hexes[0], Path(options.path))
+        build(options.child, options.hexes[0], Path(options.path), options.figures[0])
         return
     if options.leaflet is None:
         print("!! NOT MEASURED without --leaflet DIR: explore, folium.GeoJson, geopandas.explore")

@@ -46,6 +46,7 @@ CATEGORIES = ["Coffee", "Breakfast", "Ready meals", "Snacks", "Wine"]
 CENTRE = (4.402, 51.219)
 
 
+@np.errstate(invalid="ignore", divide="ignore")  # a market may have nobody in it
 def make_plan(
     *,
     radius_km: float = 13.0,

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 import report_fixture
 
-from geomarket.report import write_workbook
+from geomarket.errors import MissingDataError, TableError
+from geomarket.report import read_decisions, write_workbook
 from geomarket.report.workbook import looks_like_formula
 
 SHEETS = [
@@ -181,3 +182,87 @@ def test_missing_figures_are_empty_not_zero(tmp_path):
     plan.ranges.table.loc[0, "margin"] = float("nan")
     found = pd.read_excel(write_workbook(plan, tmp_path / "plan.xlsx"), sheet_name="Range by cluster")
     assert found["Margin a week"].isna().tolist() == plan.ranges.table["margin"].isna().tolist()
+
+
+def fill_in(path, out, entries):
+    """Write decisions into a workbook as a planner would: {row: (decision, own choice, reason)}."""
+    book = load(path)
+    sheet = book["Range by cluster"]
+    heads = {cell.value: cell.column for cell in sheet[1]}
+    for row, words in entries.items():
+        for head, word in zip(("Decision", "Own choice", "Your reason"), words):
+            sheet.cell(row, heads[head]).value = word
+    book.save(out)
+    return out
+
+
+def test_decisions_come_back_as_rules(plan, path, tmp_path):
+    table = plan.ranges.table
+    rows = {
+        status: int(table.index[table["status"] == status][0]) + 2 for status in ("list", "delist", "keep")
+    }
+    other = int(table.index[table["status"] == "keep"][1]) + 2
+    accepted = int(table.index[table["status"] == "list"][1]) + 2
+    filled = fill_in(
+        path,
+        tmp_path / "filled.xlsx",
+        {
+            rows["list"]: ("reject", None, "no supplier"),
+            rows["delist"]: (" Reject", None, "- too dear to lose"),
+            rows["keep"]: ("override", "delist", None),
+            other: ("override", "list", "star product"),
+            accepted: ("accept", None, "fine"),
+        },
+    )
+    found = read_decisions(filled)
+
+    def key(row):
+        return table["store_cluster"][row - 2], table["sku"][row - 2]
+
+    rules = {(line.store_cluster, line.sku): line.rule for line in found.table.itertuples()}
+    assert rules == {
+        key(rows["list"]): "must_not",
+        key(rows["delist"]): "must_list",
+        key(rows["keep"]): "must_not",
+        key(other): "must_list",
+    }
+    assert sum(map(len, found.must_list.values())) == sum(map(len, found.must_not.values())) == 2
+    assert key(other)[1] in found.must_list[key(other)[0]]
+    assert found.summary() == [
+        "4 lines overruled: 2 to be listed, 2 not to be listed.",
+        "1 of them give no reason.",
+    ]
+
+
+def test_an_untouched_workbook_overrules_nothing(path):
+    found = read_decisions(path)
+    assert found.table.empty
+    assert found.must_list == found.must_not == {}
+    assert "No line" in found.summary()[0]
+
+
+@pytest.mark.parametrize(
+    ("entries", "words"),
+    [
+        ({5: ("maybe", None, None)}, "1 lines hold 'maybe' in column decision .rows 5."),
+        ({5: ("override", None, None)}, "override without an own choice .rows 5."),
+        ({7: ("override", "drop", None)}, "'drop' in column own choice"),
+    ],
+)
+def test_decisions_that_cannot_be_read_are_named(path, tmp_path, entries, words):
+    with pytest.raises(TableError, match=words):
+        read_decisions(fill_in(path, tmp_path / "filled.xlsx", entries))
+
+
+def test_other_files_are_named(tmp_path):
+    with pytest.raises(MissingDataError, match="no file"):
+        read_decisions(tmp_path / "none.xlsx")
+    book = openpyxl.Workbook()
+    book.save(tmp_path / "other.xlsx")
+    with pytest.raises(TableError, match="no sheet 'Range by cluster'"):
+        read_decisions(tmp_path / "other.xlsx")
+    book.active.title = "Range by cluster"
+    book.active.append(["Cluster", "SKU"])
+    book.save(tmp_path / "other.xlsx")
+    with pytest.raises(TableError, match="no column 'Product', 'Plan'"):
+        read_decisions(tmp_path / "other.xlsx")

@@ -1,8 +1,18 @@
 """Draws a finished plan: the report page and the workbook. Computes nothing a planner would want to test."""
 
+from geomarket.report.decisions import Decisions, read_decisions
 from geomarket.report.figures import map_figure, write_figures
 from geomarket.report.page import render_report, write_report
 from geomarket.report.pages import write_pages
 from geomarket.report.workbook import write_workbook
 
-__all__ = ["map_figure", "render_report", "write_figures", "write_pages", "write_report", "write_workbook"]
+__all__ = [
+    "Decisions",
+    "map_figure",
+    "read_decisions",
+    "render_report",
+    "write_figures",
+    "write_pages",
+    "write_report",
+    "write_workbook",
+]

@@ -11,7 +11,16 @@ import pandas as pd
 
 from geomarket.report.map import neighbourhood_key, trade_by_type
 
-__all__ = ["DECISIONS", "OWN_CHOICES", "Field", "Sheet", "dictionary_sheet", "plan_sheets", "readme_lines"]
+__all__ = [
+    "DECISIONS",
+    "OWN_CHOICES",
+    "RANGE_SHEET",
+    "Field",
+    "Sheet",
+    "dictionary_sheet",
+    "plan_sheets",
+    "readme_lines",
+]
 
 Kind = Literal[
     "id", "text", "wide", "count", "number", "money", "share", "index", "date", "flag", "action", "input"
@@ -19,6 +28,7 @@ Kind = Literal[
 
 DECISIONS = ("accept", "reject", "override")
 OWN_CHOICES = ("list", "delist")
+RANGE_SHEET = "Range by cluster"
 
 
 @dataclass(frozen=True)
@@ -175,7 +185,7 @@ def _range_by_cluster(plan: Any) -> Sheet:
         "empty means accept; override needs a choice."
     )
     choices = (("decision", DECISIONS), ("own_choice", OWN_CHOICES))
-    return Sheet("Range by cluster", intro, frame.reset_index(drop=True), fields, choices)
+    return Sheet(RANGE_SHEET, intro, frame.reset_index(drop=True), fields, choices)
 
 
 def _changes_by_store(plan: Any) -> Sheet:
