@@ -1,13 +1,13 @@
 """The report's map beside folium's GeoJson layer and geopandas' explore: size, build, first paint, panning.
 
-Usage: python benchmarks/report.py [--write] [--hexes 10000 50000 200000] [--slow-up-to 10000] [--leaflet DIR]
+Usage: python benchmarks/report.py [--write] [--hexes 10000 50000] [--figures 6 12] [--slow-up-to 10000] [--leaflet DIR]
 
 Every page holds the same invented market: hexagons of resolution 8, six or twelve figures a hexagon, spread out from
-census areas (so that neighbouring hexagons often share a value, as interpolated data do), and 500 stores. Each page is built
-in a process of its own and opened from disk in headless Chromium with software raster. folium and geopandas pages
-load Leaflet from a network; with --leaflet DIR (a folder with leaflet.js and leaflet.css) they are given that copy
-instead, and without a network and without it they are left out. "First paint" is the time from navigation to the
-second frame after everything was drawn; "worst pan frame" the longest time between two frames while the map is
+census areas (so that neighbouring hexagons often share a value, as interpolated data do), and 500 stores. Each page
+is built in a process of its own and opened from disk in headless Chromium with software raster. folium and geopandas
+pages load Leaflet from a network; with --leaflet DIR (a folder with leaflet.js and leaflet.css) they are given that
+copy instead, and without a network and without it they are left out. "First paint" is the time from navigation to
+the second frame after everything was drawn; "worst pan frame" the longest time between two frames while the map is
 dragged by 40 steps. Sizes above --slow-up-to are not tried with the two slow ones.
 """
 
@@ -245,7 +245,7 @@ def report(options: argparse.Namespace, folder: Path) -> str:
     lines = ["# The report's map", "", *machine_lines(PACKAGES), ""]
     lines += [
         f"Hexagons of resolution 8 with 6 or 12 figures each, {N_STORES} stores and, in the report, their catchments "
-        "and 2,000 competitors. Opened from disk in headless Chromium at 1280 × 900, software raster; one fresh process a "
+        "and 2,000 competitors. Opened from disk in headless Chromium at 1280 × 900, software raster; one process a "
         "page. Other jobs ran on the machine: read the ratios. The report is the whole page with all its parts; the "
         "others are the map alone. Requests are those beside the page itself; folium's and geopandas' pages got "
         "a local copy of Leaflet and empty files for the rest, so their times hold no network.",
@@ -265,6 +265,7 @@ def report(options: argparse.Namespace, folder: Path) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--hexes", type=int, nargs="+", default=[10_000, 50_000, 200_000])
+    parser.add_argument("--figures", type=int, nargs="+", default=[6, 12], help="figures a hexagon: 6 to 12")
     parser.add_argument(
         "--slow-up-to", type=int, default=10_000, help="largest size for folium.GeoJson and geopandas"
     )
