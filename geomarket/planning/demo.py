@@ -40,6 +40,8 @@ period = "month"
 [assortment]
 core_share = 0.3
 cost_per_range = 1000.0
+# orders of retailers do not show what a shopper takes instead
+substitution = "none"
 cost_per_change = 100.0
 min_stores = 3
 

@@ -35,6 +35,8 @@ STAGES = (
     "Promotions",
 )
 
+NO_SUBSTITUTION = "Ranges are planned as if no buyer of an absent SKU took another: what new listings add is rather too high."
+
 PACKAGES = (
     "numpy",
     "scipy",
@@ -116,8 +118,7 @@ def run_plan(
     with watch.stage("Ranges"):
         transference = find_transference(market, trade, demand, settings)
         ranges = steps.find_ranges(market, trade, demand, clusters, transference, settings)
-        if transference is not None:
-            notes += transference.summary()
+        notes += transference.summary() if transference is not None else [NO_SUBSTITUTION]
     response, promotions = None, None
     with watch.stage("Promotions"):
         if not settings.promotions.enabled:

@@ -21,7 +21,8 @@ def find_transference(
 ) -> Transference | None:
     """Learn, from SKUs that came and went, how much of the demand for an absent SKU stays in the store.
 
-    None where the settings switch substitution off. A share in the settings is taken as it is and called assumed.
+    None where the settings switch substitution off, or where the sales can't tell it: ranges are then planned as if
+    nobody substituted. A share in the settings is taken as it is and called assumed.
     """
     share = settings.assortment.substitution
     if share == "none":
@@ -35,11 +36,12 @@ def find_transference(
     early = engine.store_sku_periods(trade.sales, (None, middle))
     late = engine.store_sku_periods(trade.sales, (middle, None))
     try:
-        return learn_transference(
+        learnt = learn_transference(
             demand, early, late, trade.products, attributes, (half, len(trade.periods) - half)
         )
     except NotSupportedError:
-        return assumed_transference(categories, attributes)
+        return None
+    return None if (learnt.table["source"] == "assumed").all() else learnt
 
 
 def choices_and_substitutes(
