@@ -43,7 +43,8 @@ def check_ranges(
 
     check("space", (facings @ problem.space - problem.capacity) / np.maximum(problem.capacity, 1.0))
     check("facings", facings.max(axis=1) - rules.max_facings)
-    check("nested", np.maximum(facings[:-1] - facings[1:], 0)[problem.follows].sum(axis=1))
+    smaller, larger = problem.nested.T
+    check("nested", np.maximum(facings[smaller] - facings[larger], 0).sum(axis=1))
     held = listed[problem.core_planograms(rules)]
     check("core", (~held[:, problem.core]).sum(axis=1))
     if rules.core_share > 0:

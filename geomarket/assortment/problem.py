@@ -75,6 +75,9 @@ class RangeProblem:
     order_units : ndarray of shape (n_skus,)
         Units per period the chain has to sell of a listed SKU.
     limits : tuple of Limit
+    shared : tuple of int or None
+        Numbers of the clusters that take one common range: all their planograms are nested by size. None leaves it
+        to the program which clusters do.
     """
 
     category: str
@@ -99,6 +102,7 @@ class RangeProblem:
     centres: Bools | None = None
     order_units: Floats | None = None
     limits: tuple[Limit, ...] = ()
+    shared: tuple[int, ...] | None = ()
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -121,9 +125,20 @@ class RangeProblem:
         return np.flatnonzero(np.append(True, self.cluster[1:] != self.cluster[:-1]))
 
     @property
-    def follows(self) -> Bools:
-        """Whether the next planogram is a larger one of the same cluster, shape (n_planograms - 1,)."""
-        return self.cluster[1:] == self.cluster[:-1]
+    def chains(self) -> list[Ints]:
+        """The ranges: planograms of which each is part of the next, of one cluster or of those that share."""
+        alone = [number for number in range(len(self.clusters)) if number not in (self.shared or ())]
+        runs = [np.flatnonzero(self.cluster == number) for number in alone]
+        if self.shared:
+            together = np.flatnonzero(np.isin(self.cluster, self.shared))
+            runs.append(together[np.argsort(self.capacity[together], kind="stable")])
+        return runs
+
+    @property
+    def nested(self) -> Ints:
+        """Pairs of planograms, the first of which is part of the second, shape (n_pairs, 2)."""
+        pairs = [np.column_stack([run[:-1], run[1:]]) for run in self.chains]
+        return np.concatenate([np.zeros((0, 2), dtype=np.int64), *pairs])
 
     def core_planograms(self, rules: RangeRules) -> Ints:
         """Planograms a core SKU must be in (with nesting, all larger ones follow)."""

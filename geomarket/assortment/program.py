@@ -51,7 +51,7 @@ class RangeProgram:
         In the common core; listed anywhere.
     stocked : ndarray of shape (n_centres, n_skus)
     own : ndarray of shape (n_clusters,)
-        The cluster has a range of its own.
+        The cluster has a range of its own; only where ``RangeProblem.shared`` leaves that open.
     """
 
     program: LinearProgram
@@ -102,8 +102,8 @@ def range_program(problem: RangeProblem, rules: RangeRules) -> RangeProgram:
         builder.rows(terms, space, rule="space", scope=problem.name(planogram), upper=capacity)
     for more, fewer in zip(facing[1:], facing[:-1]):
         builder.at_most(more, fewer, rule="facings")
-    for smaller in np.flatnonzero(problem.follows):
-        builder.at_most(facing[:, smaller], facing[:, smaller + 1], rule="nested")
+    for smaller, larger in problem.nested:
+        builder.at_most(facing[:, smaller], facing[:, larger], rule="nested")
     both = _substitution(builder, x, edges, shared_money)
     _lists(builder, problem, rules, x)
     common = _core(builder, problem, rules, x)
@@ -117,6 +117,8 @@ def range_program(problem: RangeProblem, rules: RangeRules) -> RangeProgram:
     if rules.max_changes is not None:
         _changes(builder, problem, rules.max_changes, x)
     own = _common_range(builder, problem, rules, x)
+    if problem.shared is not None:
+        constant -= rules.range_cost * len(problem.chains)
     return RangeProgram(builder.compile(constant), facing, both, edges, common, carried, stocked, own)
 
 
@@ -244,7 +246,7 @@ def _changes(builder: ProgramBuilder, problem: RangeProblem, most: int, x: Ints)
 
 def _common_range(builder: ProgramBuilder, problem: RangeProblem, rules: RangeRules, x: Ints) -> Ints:
     """Clusters that aren't ``own`` all follow one nested ladder, ordered by the planograms' capacity."""
-    if not rules.range_cost:
+    if not rules.range_cost or problem.shared is not None:
         return np.zeros(0, dtype=np.int64)
     own = builder.columns(np.full(len(problem.clusters), -rules.range_cost))
     shared = builder.columns(np.array([-rules.range_cost]), integer=False)

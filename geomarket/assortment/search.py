@@ -68,14 +68,20 @@ class _State:
         self.steps = np.stack([*steps, np.full(worth.shape, -np.inf)])
         self.allowed = ~problem.closed
         self.kept = problem.must.copy()
+        self.below, self.above = np.full(n_planograms, -1), np.full(n_planograms, -1)
+        for smaller, larger in problem.nested:
+            self.below[larger], self.above[smaller] = smaller, larger
+        self.order = np.concatenate(problem.chains)
         for planogram in problem.core_planograms(rules):
-            same = (problem.cluster == problem.cluster[planogram]) & (np.arange(n_planograms) >= planogram)
-            self.kept[np.ix_(same, problem.core)] = True
+            self.kept[np.ix_(self._from(planogram), np.flatnonzero(problem.core))] = True
         self.leads_to, self.comes_from = self._transfers()
-        self.below = np.append(False, problem.follows)
-        self.above = np.append(problem.follows, False)
-        self.charged = np.zeros((n_planograms, n_skus), dtype=bool)
-        self.charged[problem.largest] = True
+
+    def _from(self, planogram: int) -> Ints:
+        """A planogram and those it is part of."""
+        run = [int(planogram)]
+        while self.above[run[-1]] >= 0:
+            run.append(int(self.above[run[-1]]))
+        return np.array(run, dtype=np.int64)
 
     def _transfers(self) -> tuple[list[sparse.csr_array], list[sparse.csr_array]]:
         """Money that SKU j gains when i isn't listed, by planogram, indexed [j, i] and [i, j]."""
@@ -118,10 +124,7 @@ class _State:
         best = np.argsort(-np.where(free, order[held].min(axis=0) + 1e-3 * order[held].mean(axis=0), -np.inf))
         chosen = best[: int(np.searchsorted(np.cumsum(self.problem.space[best]), need - EPS)) + 1]
         for planogram in held:
-            same = (self.problem.cluster == self.problem.cluster[planogram]) & (
-                np.arange(len(self.kept)) >= planogram
-            )
-            self.kept[np.ix_(same, chosen[free[chosen]])] = True
+            self.kept[np.ix_(self._from(planogram), chosen[free[chosen]])] = True
 
     def _carriable(self, carried: Floats) -> Bools:
         """SKUs worth carrying: those the relaxation carries, as many as there may be."""
@@ -134,10 +137,10 @@ class _State:
         return wanted[None, :] | self.kept
 
     def _fill(self, order: Floats, share: Floats) -> None:
-        for planogram in range(len(self.room)):
+        for planogram in self.order:
             # What a smaller planogram lists, this one lists too.
-            if self.below[planogram]:
-                self._put(planogram, self.facings[planogram - 1])
+            if self.below[planogram] >= 0:
+                self._put(planogram, self.facings[self.below[planogram]])
             for sku in np.flatnonzero(self.kept[planogram] & (self.facings[planogram] == 0)):
                 self._put_one(planogram, int(sku))
             self._fill_limits(planogram, order[planogram])
@@ -206,7 +209,7 @@ class _State:
         for _ in range(50):
             changed = False
             # Largest first, so that what a smaller planogram may take is there.
-            for planogram in range(len(self.room) - 1, -1, -1):
+            for planogram in self.order[::-1]:
                 while time.perf_counter() < deadline and self._step(planogram):
                     changed = True
             if not changed or time.perf_counter() >= deadline:
@@ -229,10 +232,7 @@ class _State:
                     spare -= float(self.problem.space[sku])
                     continue
                 for planogram in held:
-                    same = (self.problem.cluster == self.problem.cluster[planogram]) & (
-                        np.arange(len(self.kept)) >= planogram
-                    )
-                    self.kept[same, sku] = True
+                    self.kept[self._from(planogram), sku] = True
 
     def _gains(self, planogram: int) -> tuple[Floats, Floats]:
         """Money gained by one facing more, and lost by one fewer, of each SKU."""
@@ -252,11 +252,11 @@ class _State:
         """SKUs that may have a facing more, and one fewer, here."""
         facings = self.facings[planogram]
         more = self.allowed[planogram] & (facings < self.rules.max_facings)
-        if self.above[planogram]:
-            more &= facings < self.facings[planogram + 1]
+        if self.above[planogram] >= 0:
+            more &= facings < self.facings[self.above[planogram]]
         fewer = (facings > 0) & ~((facings == 1) & self.kept[planogram])
-        if self.below[planogram]:
-            fewer &= facings > self.facings[planogram - 1]
+        if self.below[planogram] >= 0:
+            fewer &= facings > self.facings[self.below[planogram]]
         if self.thresholds:
             listed = self.facings > 0
             stores = self.problem.stores @ listed - self.problem.stores[planogram]

@@ -68,8 +68,8 @@ class SolverResult:
 
     Attributes
     ----------
-    status : {"optimal", "time limit", "infeasible"}
-        ``optimal``: the gap asked for is proven.
+    status : {"optimal", "time limit", "infeasible", "cut off"}
+        ``optimal``: the gap asked for is proven. ``cut off``: not worth solving, by its bound.
     x : ndarray of shape (n_columns,) or None
         The incumbent, integers rounded; None without one.
     objective, bound, lp_bound : float
@@ -162,6 +162,7 @@ def solve_here(
     options: SolverOptions | None = None,
     start: Start | None = None,
     report: Report | None = None,
+    cutoff: float = -np.inf,
 ) -> SolverResult:
     """Solve a program in this process.
 
@@ -185,6 +186,8 @@ def solve_here(
         first incumbent, and the last resort where HiGHS finds none in time.
     report : callable, optional
         Told of better bounds and points on the way.
+    cutoff : float
+        Stop as soon as the bound is no higher: nothing better is to be had here. The status is then "cut off".
 
     Returns
     -------
@@ -214,6 +217,9 @@ def solve_here(
     if status == highspy.HighsModelStatus.kOptimal:
         relaxed, reduced = _cut(search, highs, relaxed, reduced)
     search.lp_bound = search.bound
+    if search.bound <= cutoff:
+        search.road.append("cut off")
+        return search.result("cut off")
     if status == highspy.HighsModelStatus.kOptimal:
         search.road.append("relaxation")
         search.offer(usable(program, relaxed))

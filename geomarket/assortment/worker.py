@@ -46,6 +46,7 @@ def solve(
     options: SolverOptions | None = None,
     start: Start | None = None,
     process: SolverProcess | None = None,
+    cutoff: float = -np.inf,
 ) -> SolverResult:
     """Solve a program, in a process of its own if it is large.
 
@@ -59,6 +60,8 @@ def solve(
         As in :func:`geomarket.assortment.solving.solve_here`; must be picklable for large programs.
     process : SolverProcess, optional
         One to use again; otherwise a new one is started where it is needed, and ended.
+    cutoff : float
+        Stop where the bound is no higher.
 
     Returns
     -------
@@ -71,11 +74,11 @@ def solve(
     """
     options = options or SolverOptions()
     if program.cost.size < options.isolate_from:
-        return solve_here(program, options, start)
+        return solve_here(program, options, start, cutoff=cutoff)
     if process is not None:
-        return process.solve(program, options, start)
+        return process.solve(program, options, start, cutoff)
     with SolverProcess() as own:
-        return own.solve(program, options, start)
+        return own.solve(program, options, start, cutoff)
 
 
 class SolverProcess:
@@ -113,16 +116,20 @@ class SolverProcess:
         self._child = None
 
     def solve(
-        self, program: LinearProgram, options: SolverOptions, start: Start | None = None
+        self,
+        program: LinearProgram,
+        options: SolverOptions,
+        start: Start | None = None,
+        cutoff: float = -np.inf,
     ) -> SolverResult:
         """Solve in the child; after ``time_limit`` and a few seconds of grace kill it and return its best."""
         began = time.perf_counter()
         bound, best = dual_bound(program, np.zeros(program.row_lower.size))[0], None
         try:
-            self._send(("solve", (program, options, start)))
+            self._send(("solve", (program, options, start, cutoff)))
         except OSError as error:  # no further process may be started here
             _log.warning("solving in this process, without a kill switch: %s", error)
-            return solve_here(program, options, start)
+            return solve_here(program, options, start, cutoff=cutoff)
         deadline = time.perf_counter() + options.time_limit + GRACE
         while True:
             kind, what = self._next(deadline)
@@ -226,8 +233,8 @@ def _served(task: str, arguments: Any, say: Report) -> Any:
     if task == "clash":
         program, options = arguments
         return clashing_groups(program, options)
-    program, options, start = arguments
-    return solve_here(program, options, start, say)
+    program, options, start, cutoff = arguments
+    return solve_here(program, options, start, say, cutoff)
 
 
 def main() -> None:

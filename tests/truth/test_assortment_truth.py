@@ -8,7 +8,7 @@ import itertools
 import numpy as np
 import pytest
 
-from geomarket.assortment import RangeRules, SolverOptions
+from geomarket.assortment import RangeRules, SolverOptions, optimise
 from geomarket.assortment.audit import check_ranges
 from geomarket.assortment.milp import violation
 from geomarket.assortment.optimise import solve_ranges
@@ -224,6 +224,44 @@ def test_search_alone_is_feasible_and_near() -> None:
         loss.append(1 - problem.worth(formulated.facings(point), rules) / best)
     assert min(loss) >= -1e-9
     assert np.mean(loss) < 0.06
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_who_shares_a_range_two_ways(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every choice of clusters that share, and one program with the choice in it, agree; sharing does occur."""
+    rng = np.random.default_rng(seed)
+    n_skus, cluster = 7, np.array([0, 0, 1, 2, 2, 3])
+    base = rng.gamma(1.0, 5.0, n_skus)
+    problem = RangeProblem(
+        category="tea",
+        skus=np.array([f"k{i}" for i in range(n_skus)]),
+        clusters=("C1", "C2", "C3", "C4"),
+        cluster=cluster,
+        tiers=("S", "L", "all", "S", "L", "all"),
+        stores=rng.integers(1, 5, 6),
+        capacity=np.array([2.0, 4.0, 3.0, 2.0, 5.0, 3.0]),
+        space=np.ones(n_skus),
+        margin=base * np.exp(rng.normal(0, 0.5, (4, n_skus)))[cluster],
+        core=np.zeros(n_skus, dtype=bool),
+        must=np.zeros((6, n_skus), dtype=bool),
+        banned=np.zeros((6, n_skus), dtype=bool),
+    )
+    values, ranges = [], []
+    for cost in (0.02, 2.0, 5.0, 20.0):
+        rules = RangeRules(range_cost=cost, listing_cost=0.3, min_stores=2)
+        facings, result, _ = solve_ranges(problem, rules, EXACT)
+        with monkeypatch.context() as patch:
+            patch.setattr(optimise, "MOST_ENUMERATED", 0)
+            _, other, _ = solve_ranges(problem, rules, EXACT)
+        assert result.status == other.status == "optimal"
+        assert result.objective == pytest.approx(other.objective, abs=1e-6)
+        assert problem.worth(facings, rules) == pytest.approx(result.objective, abs=1e-6)
+        values.append(result.objective)
+        ranges.append(problem.distinct_ranges(facings > 0))
+    assert values == sorted(values, reverse=True)
+    assert ranges == sorted(ranges, reverse=True)
+    assert ranges[-1] == 1
+    assert ranges[0] > 1
 
 
 @pytest.mark.parametrize("name", RULES)
