@@ -35,7 +35,7 @@ STAGES = (
     "Promotions",
 )
 
-NO_SUBSTITUTION = "Ranges are planned as if no buyer of an absent SKU took another: what new listings add is rather too high."
+NO_SUBSTITUTION = "Ranges are planned as if no buyer of an absent SKU took another: listings gain rather less."
 
 PACKAGES = (
     "numpy",
