@@ -211,7 +211,7 @@ def waterfall_chart(
     title: str,
     write: Callable[[float], str],
     *,
-    width: int = 520,
+    width: int = 400,
 ) -> Markup:
     """Draw how amounts add up to their total, one row each, label above its bar.
 
@@ -247,7 +247,7 @@ def calendar_chart(
     columns: Sequence[str],
     title: str,
     *,
-    width: int = 520,
+    width: int = 400,
 ) -> Markup:
     """Draw how many promotions start when: a strip per category, darker for deeper price cuts.
 
@@ -279,7 +279,7 @@ def calendar_chart(
 
 
 def decay_chart(
-    km: Sequence[float], share: Sequence[float], reach: dict[float, float], title: str, *, width: int = 520
+    km: Sequence[float], share: Sequence[float], reach: dict[float, float], title: str, *, width: int = 400
 ) -> Markup:
     """Draw the share of trade from within a distance; ``reach`` marks shares with their distance."""
     height, left, below = 240, 44, 40

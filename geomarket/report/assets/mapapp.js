@@ -5,7 +5,8 @@ import { MapView } from "./mapview.js";
 import { CHAIN_SHAPES, markerPicture, paintGraticule, paintLines, paintMarkers, paintNames, paintSegments, scaleBars } from "./maplayers.js";
 
 const HIT_PIXELS = 11;
-const FEW_STORES = 90;
+const FEW_COMPETITORS = 90;
+const DISC_PIXELS = 17 ** 2;
 const LABELLED_SCALE = 5;
 
 /** Creates an element with properties and children; text is always text, never markup. */
@@ -86,7 +87,7 @@ export class MapApp {
     this.current = data.views[0];
     this.hidden = new Map(data.views.map((view) => [view.key, new Set()]));
     this.shown = { hexes: true, stores: true, rivals: new Set(), lines: true, names: true, grid: true };
-    if ((data.competitors?.x.length ?? 0) <= FEW_STORES) data.chains.forEach((_, k) => this.shown.rivals.add(k));
+    if ((data.competitors?.x.length ?? 0) <= FEW_COMPETITORS) data.chains.forEach((_, k) => this.shown.rivals.add(k));
     this.store = null;
     this.stores = data.stores.map((store) => ({ ...store, shape: "circle" }));
     this.rivals = data.chains.map(() => []);
@@ -161,13 +162,15 @@ export class MapApp {
     }
     if (shown.names) paintNames(context, view, this.data.names, ink.line, ink.casing, shown.stores ? this.stores : []);
     const closeness = view.scale / this.fitScale();
-    const few = this.data.competitors?.x.length <= FEW_STORES;
+    const few = this.data.competitors?.x.length <= FEW_COMPETITORS;
     const radius = Math.max(few ? 4.5 : 2.4, Math.min(6, 2 * closeness ** 0.5));
     shown.rivals.forEach((chain) =>
       paintMarkers(context, view, this.rivals[chain], { radius, fill: ink.rival, ring: ink.rivalRing, ink: ink.rivalRing }),
     );
     if (!shown.stores) return;
-    const labelled = this.stores.length <= FEW_STORES || closeness > LABELLED_SCALE;
+    /* numbered discs where they leave room for the hexagons, dots elsewhere */
+    const covered = (this.stores.length * DISC_PIXELS) / (this.view.width * this.view.height);
+    const labelled = covered < 0.05 || closeness > LABELLED_SCALE;
     const look = { radius: labelled ? 8.5 : 5, fill: ink.store, ring: ink.storeRing, ink: ink.storeRing };
     paintMarkers(context, view, this.stores, look);
     if (this.store) paintMarkers(context, view, [this.store], { radius: 11, fill: ink.select, ring: ink.selectRing, ink: ink.selectRing });
