@@ -178,3 +178,16 @@ def test_transferable_share_counts_substitutes_in_the_store():
     assert row["transferable_share"] == pytest.approx(matrix.loc[row["sku"], mine["sku"]].sum())
     with pytest.raises(SettingsError, match="category 'coffee' is not known"):
         assumed_transference(["tea"], ["kind"], {"coffee": 0.3})
+
+
+def test_where_stores_drop_what_stopped_selling_the_share_is_assumed():
+    demand, (before, after), products = moving_world(0.0, 0)
+    kind = products.set_index("sku")["kind"]
+    gone = before.merge(after[["store_id", "sku"]], how="left", indicator=True)
+    gone = gone[gone["_merge"] == "left_only"].assign(kind=gone["sku"].map(kind))
+    dying = pd.MultiIndex.from_frame(gone[["store_id", "kind"]])
+    here = pd.MultiIndex.from_arrays([after["store_id"], after["sku"].map(kind)])
+    fallen = after.assign(units=np.where(here.isin(dying), (after["units"] * 0.7).round(), after["units"]))
+    learnt = learn_transference(demand, before, fallen, products, ["kind"], (26, 26))
+    assert learnt.table["source"].tolist() == ["assumed"]
+    assert any("stopped selling" in line for line in learnt.summary())

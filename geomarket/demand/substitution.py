@@ -166,7 +166,7 @@ def exogenous_demand(
     return sold, first_choice.sum(axis=1) - sold.sum(axis=1)
 
 
-def first_choices(units: np.ndarray, listed: np.ndarray, matrix: np.ndarray, rounds: int = 30) -> np.ndarray:
+def first_choices(units: np.ndarray, listed: np.ndarray, matrix: np.ndarray, rounds: int = 15) -> np.ndarray:
     """Take out of what SKUs sell what came to them from absent ones.
 
     Parameters
@@ -178,7 +178,7 @@ def first_choices(units: np.ndarray, listed: np.ndarray, matrix: np.ndarray, rou
     matrix : ndarray of shape (n_skus, n_skus)
         From :func:`substitution_matrix`.
     rounds : int
-        Rounds of the fixed point.
+        Rounds of the fixed point at most.
 
     Returns
     -------
@@ -200,7 +200,7 @@ def first_choices(units: np.ndarray, listed: np.ndarray, matrix: np.ndarray, rou
         own = np.maximum(units - came, 0.1 * units)
         shrunk = np.divide((own * there).sum(axis=0), sold, out=np.ones_like(sold), where=sold > 0)
         new = there * own + (1.0 - there) * units * shrunk
-        settled = np.abs(new - wanted).max(initial=0.0) <= 1e-9 * max(np.abs(units).max(initial=0.0), 1e-12)
+        settled = np.abs(new - wanted).sum() <= 1e-7 * max(np.abs(units).sum(), 1e-12)
         wanted = new
         if settled:
             break

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
 from scipy.stats import norm
 
 from geomarket.demand.exposure import listing_exposure
@@ -34,6 +35,8 @@ class Transference(Result):
     table : DataFrame
         category, share, se, low, high (90 %), pairs (store × SKU pairs it rests on), source ("learnt", "drawn" to the
         other categories for want of evidence of its own, or "assumed").
+    notes : tuple of str
+        Why shares could not be learnt, where they couldn't.
     attributes : tuple of str
         What makes SKUs alike.
     within : str
@@ -43,6 +46,7 @@ class Transference(Result):
     """
 
     table: pd.DataFrame
+    notes: tuple[str, ...]
     attributes: tuple[str, ...]
     within: str
     sharpness: float
@@ -53,11 +57,13 @@ class Transference(Result):
         if learnt.empty:
             return [
                 "What share of the buyers of an absent SKU take a substitute is assumed, not learnt "
-                f"({self.table['share'].min():.0%} to {self.table['share'].max():.0%} by category)."
+                f"({self.table['share'].min():.0%} to {self.table['share'].max():.0%} by category).",
+                *self.notes,
             ]
         return [
             f"Of the buyers of an absent SKU {learnt['share'].min():.0%} to {learnt['share'].max():.0%} take a "
-            f"substitute, by category (learnt from SKUs that came and went in {len(learnt)} categories)."
+            f"substitute, by category (learnt from SKUs that came and went in {len(learnt)} categories).",
+            *self.notes,
         ]
 
     def matrix(self, products: pd.DataFrame, rate: np.ndarray) -> np.ndarray:
@@ -122,7 +128,7 @@ def learn_transference(
     attributes: Sequence[str],
     n_periods: tuple[int, int],
     *,
-    within: str = "category",
+    within: str | None = None,
     sharpness: float | None = None,
     min_pairs: int = 200,
 ) -> Transference:
@@ -143,8 +149,9 @@ def learn_transference(
         What makes SKUs alike.
     n_periods : (int, int)
         Periods in the two windows.
-    within : str
-        Column of products across whose groups nobody substitutes (``subcategory`` where it is fine enough).
+    within : str, optional
+        Column of products across whose groups nobody substitutes; "category", or "subcategory" where there is such a
+        column, whichever explains the changes better, when None.
     sharpness : float, optional
         See :func:`attribute_similarity`; the value of 0, 2, 4 and 8 that explains the changes best when None.
     min_pairs : int
@@ -153,8 +160,8 @@ def learn_transference(
     Returns
     -------
     Transference
-        Categories without enough evidence, and estimates beyond 0 to 1, are drawn to the others; with none at all the
-        share is :data:`ASSUMED_SHARE`, and ``source`` says "assumed".
+        Categories without enough evidence are drawn to the others. Where most estimates come out clearly below zero,
+        or there is no evidence at all, the share is assumed: 0.4, and ``source`` says "assumed".
 
     Notes
     -----
@@ -165,10 +172,14 @@ def learn_transference(
     the shelf guessed from dates of sale, which push it up. In simulated grocers it came out up to a sixth too high.
     """
     grids = _grids(demand, before, after, products, n_periods)
-    tried = (sharpness,) if sharpness is not None else ((0.0, 2.0, 4.0, 8.0) if attributes else (0.0,))
-    fits = [_fit_shares(grids, attributes, within, value) for value in tried]
-    best = int(np.argmin([misfit for _, misfit in fits]))
-    return Transference(_drawn(fits[best][0], min_pairs), tuple(attributes), within, tried[best])
+    stayed = _Stayed.of(grids)
+    steps = (sharpness,) if sharpness is not None else ((0.0, 2.0, 4.0, 8.0) if attributes else (0.0,))
+    groups = (within,) if within is not None else ("category", "subcategory")
+    tried = [(group, step) for group in groups if group in products.columns for step in steps]
+    fits = [_fit_shares(grids, stayed, attributes, group, step, rounds=1) for group, step in tried]
+    group, step = tried[int(np.argmin([misfit for _, misfit in fits]))]
+    table, _ = _fit_shares(grids, stayed, attributes, group, step, rounds=3)
+    return Transference(*_drawn(table, min_pairs), tuple(attributes), group, step)
 
 
 @dataclass(frozen=True)
@@ -182,6 +193,11 @@ class _Grid:
     units: tuple[np.ndarray, np.ndarray]
     exposure: tuple[np.ndarray, np.ndarray]
     there: tuple[np.ndarray, np.ndarray]
+
+    @property
+    def stayed(self) -> np.ndarray:
+        """Pairs that sold in both windows."""
+        return (self.units[0] > 0) & (self.units[1] > 0)
 
 
 def _grids(
@@ -217,71 +233,128 @@ def _grids(
     return found
 
 
+_OWN_CHANGE = 0.02
+"""Variance of a pair's log change of rate beyond chance."""
+
+
+@dataclass(frozen=True)
+class _Stayed:
+    """Pairs of all categories that sold in both windows, and how to take effects of SKU and store out."""
+
+    category: np.ndarray
+    store: np.ndarray
+    sku: np.ndarray
+    change: np.ndarray
+    weight: np.ndarray
+    by_sku: np.ndarray
+    by_store: np.ndarray
+    crossed: sparse.csr_array
+    left_of_store: np.ndarray | None
+
+    @classmethod
+    def of(cls, grids: Sequence[_Grid]) -> _Stayed:
+        parts = [np.nonzero(grid.stayed) for grid in grids]
+        category = np.repeat(np.arange(len(grids)), [len(rows) for rows, _ in parts])
+        store = pd.factorize(
+            np.concatenate([grid.stores[r].to_numpy(dtype=object) for grid, (r, _) in zip(grids, parts)])
+        )[0]
+        start = np.cumsum([0, *(grid.forecast.shape[1] for grid in grids)])
+        sku = np.concatenate([columns + start[c] for c, (_, columns) in enumerate(parts)])
+        y = [np.concatenate([grid.units[n][grid.stayed] for grid in grids]) + 0.5 for n in (0, 1)]
+        e = [np.concatenate([grid.exposure[n][grid.stayed] for grid in grids]) for n in (0, 1)]
+        # Rates of a pair change a little from window to window for reasons of their own.
+        weight = 1 / (1 / y[0] + 1 / y[1] + _OWN_CHANGE)
+        by_sku = np.maximum(np.bincount(sku, weights=weight, minlength=int(start[-1])), 1e-12)
+        n_stores = int(store.max(initial=-1)) + 1
+        by_store = np.bincount(store, weights=weight, minlength=n_stores)
+        crossed = sparse.csr_array((weight, (store, sku)), shape=(n_stores, int(start[-1])))
+        left = None
+        if len(grids) > 1:
+            # What is left to tell store effects by once those of SKUs are out; one direction is free.
+            scaled = crossed.multiply(1 / by_sku[None, :]).tocsr()
+            left = np.linalg.pinv(np.diag(by_store) - (scaled @ crossed.T).toarray(), rcond=1e-10)
+        change = np.log(y[1] / e[1]) - np.log(y[0] / e[0])
+        return cls(category, store, sku, change, weight, by_sku, by_store, crossed, left)
+
+    def without_effects(self, columns: np.ndarray) -> np.ndarray:
+        """Take weighted effects of SKU and, where there are several categories, of store out of every column."""
+        found = []
+        for column in columns.T:
+            weighted = self.weight * column
+            of_sku = np.bincount(self.sku, weights=weighted, minlength=len(self.by_sku))
+            if self.left_of_store is None:
+                found.append(column - (of_sku / self.by_sku)[self.sku])
+                continue
+            of_store = np.bincount(self.store, weights=weighted, minlength=len(self.by_store))
+            store = self.left_of_store @ (of_store - self.crossed @ (of_sku / self.by_sku))
+            sku = (of_sku - self.crossed.T @ store) / self.by_sku
+            found.append(column - store[self.store] - sku[self.sku])
+        return np.column_stack(found)
+
+
 def _fit_shares(
-    grids: Sequence[_Grid], attributes: Sequence[str], within: str, sharpness: float
+    grids: Sequence[_Grid],
+    stayed: _Stayed,
+    attributes: Sequence[str],
+    within: str,
+    sharpness: float,
+    rounds: int,
 ) -> tuple[pd.DataFrame, float]:
     """Fit the share of every category at once; return them and the sum of squares left."""
     alike = [
         attribute_similarity(grid.products, attributes, within=within, sharpness=sharpness) for grid in grids
     ]
     shares = np.full(len(grids), ASSUMED_SHARE)
-    frames: list[pd.DataFrame] = []
+    first = second = np.zeros(0)
     error, misfit = np.full(len(grids), np.nan), np.inf
-    for _ in range(3):
+    for number in range(rounds):
         # What listed SKUs sell holds what came from absent ones, so wants have to be known with the shares.
-        frames = [_stayed(grid, likeness, share) for grid, likeness, share in zip(grids, alike, shares)]
-        shares, error, misfit = _least_squares(
-            pd.concat(frames, keys=range(len(grids)), names=["category", None]), shares
-        )
-    moved = [int((np.abs(frame["second"] - frame["first"]) > 0.02).sum()) for frame in frames]
+        known = np.clip(shares, 0.0, 1.0) if number else np.zeros(len(grids))
+        inflows = [_inflows(grid, likeness, share) for grid, likeness, share in zip(grids, alike, known)]
+        first, second = (np.concatenate([pair[window] for pair in inflows]) for window in (0, 1))
+        shares, error, misfit = _least_squares(stayed, first, second, shares)
+    moved = np.bincount(stayed.category, weights=np.abs(second - first) > 0.02, minlength=len(grids)).astype(
+        int
+    )
     columns = {"category": [grid.category for grid in grids], "raw": shares, "raw_se": error, "pairs": moved}
     return pd.DataFrame(columns), misfit
 
 
-def _stayed(grid: _Grid, alike: np.ndarray, share: float) -> pd.DataFrame:
-    """Return change of rate and inflow (if all buyers of absent SKUs came) of the pairs that sold in both windows."""
+def _inflows(grid: _Grid, alike: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return what would come to the pairs that stayed if all buyers of absent SKUs did, over their own demand."""
     usual = (grid.there[0] + grid.there[1]) / 2
-    matrix = substitution_matrix(grid.forecast.mean(axis=0), alike, float(np.clip(share, 0.0, 1.0)))
-    wanted = first_choices(grid.forecast, usual, matrix)
+    matrix = substitution_matrix(grid.forecast.mean(axis=0), alike, share)
+    wanted = first_choices(grid.forecast, usual, matrix) if share > 0 else grid.forecast
     everyone = substitution_matrix(wanted.mean(axis=0), alike, 1.0)
-    stayed = (grid.units[0] > 0) & (grid.units[1] > 0)
-    store, sku = np.nonzero(stayed)
-    columns: dict[str, object] = {"store": grid.stores[store], "sku": grid.products["sku"].to_numpy()[sku]}
-    for name, there in zip(("first", "second"), grid.there):
+    found = []
+    for there in grid.there:
         came = (wanted * (1 - there)) @ everyone
-        columns[name] = np.divide(came, wanted, out=np.zeros_like(came), where=wanted > 0)[stayed]
-    y = [units[stayed] + 0.5 for units in grid.units]
-    columns["change"] = np.log(y[1] / grid.exposure[1][stayed]) - np.log(y[0] / grid.exposure[0][stayed])
-    # Rates of a pair change a little from window to window for reasons of their own.
-    columns["weight"] = 1 / (1 / y[0] + 1 / y[1] + _OWN_CHANGE)
-    return pd.DataFrame(columns)
+        ratio = np.divide(came, wanted, out=np.zeros_like(came), where=wanted > 0)[grid.stayed]
+        # A pair that hardly sells itself would be swamped by the smallest inflow.
+        found.append(np.minimum(ratio, _MOST_INFLOW))
+    return found[0], found[1]
 
 
-_OWN_CHANGE = 0.02
-"""Variance of a pair's log change of rate beyond chance."""
+_MOST_INFLOW = 5.0
+"""Inflow over own demand beyond which it counts no further."""
 
 
-def _least_squares(stayed: pd.DataFrame, start: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-    """Fit the shares by Gauss-Newton with effects of SKU and, where there are several categories, of store."""
-    category = stayed.index.get_level_values("category").to_numpy()
-    keys = [pd.factorize(stayed["sku"])[0]]
-    store = pd.factorize(stayed["store"])[0]
+def _least_squares(
+    stayed: _Stayed, first: np.ndarray, second: np.ndarray, start: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Fit the shares by Gauss-Newton."""
     n = len(start)
-    if n > 1:
-        keys.append(store)
-    first, second, change, weight = (
-        stayed[name].to_numpy() for name in ("first", "second", "change", "weight")
-    )
-    present = np.unique(category)
+    present = np.unique(stayed.category)
     shares, error, misfit = start.copy(), np.full(n, np.nan), np.inf
+    if not len(present):
+        return shares, error, misfit
+    weight = stayed.weight
     for _ in range(15):
-        share = shares[category]
+        share = shares[stayed.category]
         expected = np.log1p(share * second) - np.log1p(share * first)
         slope = second / (1 + share * second) - first / (1 + share * first)
-        columns = np.column_stack(
-            [np.where(category == c, slope, 0.0) for c in present] + [change - expected]
-        )
-        centred = _without_means(columns, weight, keys)
+        columns = [np.where(stayed.category == c, slope, 0.0) for c in present]
+        centred = stayed.without_effects(np.column_stack([*columns, stayed.change - expected]))
         x, left = centred[:, :-1], centred[:, -1]
         information = (x.T * weight) @ x
         # A category in which nothing came or went says nothing about its share.
@@ -290,9 +363,12 @@ def _least_squares(stayed: pd.DataFrame, start: np.ndarray) -> tuple[np.ndarray,
         inverse = np.linalg.inv(information)
         step = inverse @ (x.T @ (weight * left))
         misfit = float((weight * left**2).sum())
-        scores = np.column_stack([np.bincount(store, weights=weight * left * column) for column in x.T])
+        scores = np.column_stack(
+            [np.bincount(stayed.store, weights=weight * left * column) for column in x.T]
+        )
         spread = np.sqrt(np.diag(inverse @ scores.T @ scores @ inverse))
-        new = np.clip(shares[present] + step, -0.2, 1.5)
+        # Shares a little below 0 or above 1 are let stand until the end, or chance at the border would bias them.
+        new = np.clip(shares[present] + step, -0.19, 1.5)
         settled = np.abs(new - shares[present]).max() < 1e-6
         shares[present] = new
         error[present] = np.where(silent, np.nan, spread)
@@ -301,26 +377,24 @@ def _least_squares(stayed: pd.DataFrame, start: np.ndarray) -> tuple[np.ndarray,
     return shares, error, misfit
 
 
-def _without_means(columns: np.ndarray, weight: np.ndarray, keys: Sequence[np.ndarray]) -> np.ndarray:
-    """Take weighted group means out of every column by alternating projections."""
-    left = columns.astype(float).copy()
-    for _ in range(100):
-        largest = 0.0
-        for key in keys:
-            total = np.maximum(np.bincount(key, weights=weight), 1e-12)
-            mean = np.column_stack([np.bincount(key, weights=weight * column) / total for column in left.T])
-            left -= mean[key]
-            largest = max(largest, float(np.abs(mean).max()))
-        if largest < 1e-7 or len(keys) == 1:
-            break
-    return left
-
-
-def _drawn(table: pd.DataFrame, min_pairs: int) -> pd.DataFrame:
-    """Draw the categories' shares to their mean as far as chance explains the spread; bound them to 0 … 1."""
+def _drawn(table: pd.DataFrame, min_pairs: int) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Draw the categories' shares to their mean as far as chance explains the spread; set aside what can't be."""
     known = table["raw_se"].notna() & (table["pairs"] >= min_pairs) & (table["raw_se"] < 0.5)
+    # Nobody buys less of a SKU because its substitute is gone: such an estimate shows that SKUs were dropped where
+    # demand for their kind fell.
+    absurd = known & (table["raw"] < -_Z90 * table["raw_se"])
+    notes = []
+    if absurd.any():
+        notes.append(
+            f"In {int(absurd.sum())} of {int(known.sum())} categories SKUs sold less where their substitutes had gone: "
+            "stores dropped what had stopped selling, and the share can't be told from it."
+        )
+    if absurd.sum() > known.sum() / 2:
+        known &= False
+    known &= ~absurd
     if not known.any():
-        return table.assign(share=ASSUMED_SHARE, se=np.nan, low=0.0, high=1.0, source="assumed")[_COLUMNS]
+        assumed = table.assign(share=ASSUMED_SHARE, se=np.nan, low=0.0, high=1.0, source="assumed")
+        return assumed[_COLUMNS], tuple(notes)
     raw, noise = table.loc[known, "raw"].to_numpy(), table.loc[known, "raw_se"].to_numpy() ** 2
     middle = float(np.average(raw, weights=1 / noise))
     spread = (
@@ -339,7 +413,7 @@ def _drawn(table: pd.DataFrame, min_pairs: int) -> pd.DataFrame:
         high=(share + _Z90 * error).clip(0.0, 1.0),
         source=np.where(known, "learnt", "drawn"),
     )
-    return found[_COLUMNS]
+    return found[_COLUMNS], tuple(notes)
 
 
 _COLUMNS = ["category", "share", "se", "low", "high", "pairs", "source"]
@@ -385,5 +459,5 @@ def assumed_transference(
         {"category": list(categories), "share": share, "se": np.nan, "low": 0.0, "high": 1.0}
     )
     return Transference(
-        table.assign(pairs=0, source="assumed")[_COLUMNS], tuple(attributes), within, sharpness
+        table.assign(pairs=0, source="assumed")[_COLUMNS], (), tuple(attributes), within, sharpness
     )
