@@ -304,7 +304,7 @@ def encode_json(value: Any) -> str:
 
     Examples
     --------
-    >>> len(encode_json([{"name": "Mill Lane", "format": "city"}] * 100)) < 120
+    >>> len(encode_json([{"name": "Mill Lane", "format": "city"}] * 100)) < 200
     True
     """
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False, sort_keys=True)

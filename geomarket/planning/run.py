@@ -35,7 +35,9 @@ STAGES = (
     "Promotions",
 )
 
-NO_SUBSTITUTION = "Ranges are planned as if no buyer of an absent SKU took another: listings gain rather less."
+NO_SUBSTITUTION = (
+    "Ranges are planned as if no buyer of an absent SKU took another: listings gain rather less."
+)
 
 PACKAGES = (
     "numpy",

@@ -76,24 +76,23 @@ def choices_and_substitutes(
     factor = pd.Series(1.0, index=demand.index)
     lines = []
     for _, rows in demand.assign(there=there).groupby("category", sort=True):
-        wide = rows.pivot(index="store_id", columns="sku", values=["units", "there"])
-        units = wide["units"].astype(float).fillna(0.0)
-        listed = wide["there"].eq(True).to_numpy(dtype=float)
+        units = rows.pivot(index="store_id", columns="sku", values="units").fillna(0.0)
+        listed = rows.pivot(index="store_id", columns="sku", values="there").eq(True).to_numpy(dtype=float)
         matrix = transference.matrix(indexed.loc[units.columns].reset_index(), units.mean().to_numpy())
         first = first_choices(units.to_numpy(), listed, matrix)
         ratio = pd.DataFrame(
-            np.divide(first, units, out=np.ones_like(first), where=units.to_numpy() > 0),
+            np.divide(first, units.to_numpy(), out=np.ones_like(first), where=units.to_numpy() > 0),
             index=units.index,
             columns=units.columns,
         )
         keys = pd.MultiIndex.from_frame(rows[["store_id", "sku"]])
         factor.loc[rows.index] = ratio.stack().reindex(keys).to_numpy()
-        lines.append(_strongest(matrix, units.columns))
+        lines.append(_strongest(matrix, units.columns.to_numpy()))
     scaled = {name: demand[name] * factor for name in ("units", "margin", "low", "high")}
     return demand.assign(**scaled), pd.concat(lines, ignore_index=True)
 
 
-def _strongest(matrix: np.ndarray, skus: pd.Index) -> pd.DataFrame:
+def _strongest(matrix: np.ndarray, skus: np.ndarray) -> pd.DataFrame:
     """Keep each row's largest shares, raised to the row's sum: what the others would have taken goes to them."""
     n = min(MOST_SUBSTITUTES, max(len(skus) - 1, 0))
     best = np.argsort(-matrix, axis=1, kind="stable")[:, :n]
@@ -104,8 +103,8 @@ def _strongest(matrix: np.ndarray, skus: pd.Index) -> pd.DataFrame:
     )
     frame = pd.DataFrame(
         {
-            "sku": np.repeat(skus.to_numpy(), n),
-            "substitute": skus.to_numpy()[best.ravel()],
+            "sku": np.repeat(skus, n),
+            "substitute": skus[best.ravel()],
             "share": shares.ravel(),
         }
     )
