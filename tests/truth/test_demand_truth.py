@@ -49,7 +49,12 @@ def world(kind, seed, n_stores=100, n_skus=90, strength=0.5, trials=0.0):
 
     def sales(pairs):
         store, sku = np.nonzero(pairs)
-        sold = {"store_id": ids[store], "sku": skus[sku], "units": units[store, sku], "exposure": float(PERIODS)}
+        sold = {
+            "store_id": ids[store],
+            "sku": skus[sku],
+            "units": units[store, sku],
+            "exposure": float(PERIODS),
+        }
         return pd.DataFrame(sold)
 
     tables = {"stores": stores, "products": products, "store_clusters": None, "n_periods": PERIODS}
@@ -105,7 +110,11 @@ def test_forecasts_for_unlisted_pairs_run_high_until_random_trials_correct_them(
     before, after = [], []
     for seed in range(2):
         sales, listed, trial, truth, tables, points = world(kind, seed, trials=0.075)
-        tables |= {"features": points, "families": [LowRank(rank=2, ridge=6.0, weighting="precision")], "tune": False}
+        tables |= {
+            "features": points,
+            "families": [LowRank(rank=2, ridge=6.0, weighting="precision")],
+            "tune": False,
+        }
         first = fit_demand(sales(listed), **tables)
         assert not first.validated and any("UNVALIDATED" in line for line in first.summary())
         assert 200 < (trial & ~listed).sum() < 420
