@@ -129,7 +129,7 @@ def top() -> list[str]:
         f"0.95), with scikit-learn's {min(adjusted_rand_score(a, peer.labels_) for a in ours):.4f}.",
         "",
         f"Mean of ours over scikit-learn's: {mean_wall / wall:.3f} of the wall time, {mean_cpu / cpu:.3f} of the CPU "
-        f"time (asked: 0.1). On a busy machine its threads wait for each other; held to one thread "
+        "time (asked: 0.1). On a busy machine its threads wait for each other; held to one thread "
         f"ours is {mean_cpu / alone_cpu:.3f} of its CPU time. The published labels fit 106,809.",
     ]
 
