@@ -73,8 +73,10 @@ __getattr__, __dir__, __all__ = _lazy.attach(
             "worth_contacting",
         ],
         "datasets": [
+            "CompleteJourney",
             "boundary_sources",
             "load_boundaries",
+            "load_complete_journey",
             "load_iowa",
         ],
         "demand": [

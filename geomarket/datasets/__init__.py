@@ -1,6 +1,15 @@
 """Known open markets read from a data folder, and official boundary files."""
 
 from geomarket.datasets.boundaries import boundary_sources, census_sources, load_boundaries, write_boundaries
+from geomarket.datasets.complete_journey import CompleteJourney, load_complete_journey
 from geomarket.datasets.iowa import load_iowa
 
-__all__ = ["boundary_sources", "census_sources", "load_boundaries", "load_iowa", "write_boundaries"]
+__all__ = [
+    "CompleteJourney",
+    "boundary_sources",
+    "census_sources",
+    "load_boundaries",
+    "load_complete_journey",
+    "load_iowa",
+    "write_boundaries",
+]
