@@ -6,7 +6,7 @@ import pytest
 
 from geomarket.errors import NotSupportedError, SettingsError, TableError
 from geomarket.frontier import FoldedSales, deal_periods, fold_sales, local_frontier
-from geomarket.frontier.model import _smallest_unbeaten
+from geomarket.frontier.verdict import reach_verdict, settle, smallest_unbeaten
 from geomarket.market.connection import sales_table
 
 
@@ -106,7 +106,7 @@ def test_two_kinds_of_stores_ask_for_two_clusters():
     assert found.table["n_clusters"].tolist() == [1, 2, 6]
     assert found.table["label"].tolist() == ["national", "2 clusters", "store level"]
     assert found.table["chosen"].tolist() == [False, True, False]
-    assert found.verdict.sentence.startswith("Plan 2 store clusters: on periods not used for planning")
+    assert found.verdict.sentence.startswith("Plan 2 store clusters: on periods used neither to plan")
     assert "unvalidated" in found.verdict.sentence and not found.verdict.validated
     # Six stores, four SKUs each: the national range sells 4 a week of each, the local one 6; margin 1 each.
     row = found.table.iloc[1]
@@ -171,9 +171,9 @@ def test_smallest_number_that_no_larger_one_beats_by_a_standard_error():
     rng = np.random.default_rng(0)
     noise = rng.normal(0, 0.1, (4, 50))
     by_store = np.array([0.0, 1.0, 1.001, 1.5])[:, None] + noise
-    assert _smallest_unbeaten(by_store, np.zeros(4)) == 3
-    assert _smallest_unbeaten(by_store, np.array([0, 0, 0, 40.0])) == 1
-    assert _smallest_unbeaten(by_store, np.array([0, 90, 90, 90.0])) == 0
+    assert smallest_unbeaten(by_store, np.zeros(4)) == 3
+    assert smallest_unbeaten(by_store, np.array([0, 0, 0, 40.0])) == 1
+    assert smallest_unbeaten(by_store, np.array([0, 90, 90, 90.0])) == 0
 
 
 def test_same_input_same_answer_and_a_figure():
@@ -185,3 +185,60 @@ def test_same_input_same_answer_and_a_figure():
     axes = first.plot()
     assert len(axes.lines) >= 3 and axes.get_ylabel()
     assert any("planned on" in text.get_text() for text in axes.get_legend().get_texts())
+
+
+def judged(rng, n=6):
+    """A frontier's table with random gains, chosen as the rule says."""
+    table = pd.DataFrame({"n_clusters": [1, 2, 3, 5, 8, 40]})
+    table["label"] = ["national", *(f"{g} clusters" for g in table["n_clusters"].iloc[1:-1]), "store level"]
+    for name in ("gain_in_sample", "gain_holdout", "net_choice"):
+        table[name] = np.append(0.0, rng.normal(50, 80, n - 1))
+    error = np.append(0.0, rng.uniform(10, 90, n - 1))
+    table["cost"] = 5.0 * (table["n_clusters"] - 1)
+    table["low"], table["high"] = table["gain_holdout"] - error, table["gain_holdout"] + error
+    for end in ("", "_low", "_high"):
+        table[f"net{end}"] = table[{"": "gain_holdout", "_low": "low", "_high": "high"}[end]] - table["cost"]
+    picked = int(rng.integers(n))
+    chosen = settle(table["net_low"].to_numpy(), picked)
+    for name, place in (("picked", picked), ("chosen", chosen)):
+        table[name] = np.arange(n) == place
+    for name in ("gain_in_sample", "gain_holdout"):
+        table[f"{name}_share"] = table[name] / 1000
+    return table
+
+
+def test_verdict_and_figures_quoted_never_contradict_each_other():
+    kinds = set()
+    for seed in range(200):
+        table = judged(np.random.default_rng(seed))
+        verdict = reach_verdict(table, 1000.0, True, "€")
+        row = table[table["chosen"]].iloc[0]
+        picked = int(np.flatnonzero(table["picked"])[0])
+        kinds.add((verdict.kind, picked > 0))
+        assert len(verdict.explanation) == 3 and all(line.endswith(".") for line in verdict.explanation)
+        if verdict.kind == "national":
+            # Nothing that the rule allowed is surely above zero; the figure in the sentence isn't either.
+            assert not (table["net_low"].iloc[1 : picked + 1] > 0).any()
+            assert verdict.sentence.startswith("Stay with one national range")
+            if picked:
+                assert table["label"].iloc[picked] in verdict.sentence
+        else:
+            assert row["net_low"] > 0 and verdict.low == row["low"]
+            assert "lower end is above zero" in verdict.explanation[1]
+        better = table.iloc[1:].loc[table["net_low"].iloc[1:] > 0, "label"]
+        if verdict.kind == "national" and len(better):
+            assert "known only afterwards" in verdict.explanation[1]
+    assert kinds == {("national", False), ("national", True), ("cluster", True), ("store", True)}
+
+
+def test_a_dearer_cluster_never_leads_to_more_of_them_whatever_the_figures():
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        by_store = rng.normal(rng.uniform(-1, 4, (6, 1)), 5.0, (6, 30))
+        by_store[0] = 0.0
+        low = by_store.sum(axis=1) - rng.uniform(0, 80, 6)
+        found = []
+        for price in (0.0, 3.0, 10.0, 30.0, 100.0):
+            cost = price * np.arange(6)
+            found.append(settle(low - cost, smallest_unbeaten(by_store, cost)))
+        assert (np.diff(found) <= 0).all(), found

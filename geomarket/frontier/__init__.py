@@ -8,6 +8,14 @@ clusters, and fast.
 """
 
 from geomarket.frontier.folds import FoldedSales, deal_periods, fold_sales
-from geomarket.frontier.model import Frontier, Verdict, local_frontier
+from geomarket.frontier.model import Frontier, Verdict, fold_demand, local_frontier
 
-__all__ = ["FoldedSales", "Frontier", "Verdict", "deal_periods", "fold_sales", "local_frontier"]
+__all__ = [
+    "FoldedSales",
+    "Frontier",
+    "Verdict",
+    "deal_periods",
+    "fold_demand",
+    "fold_sales",
+    "local_frontier",
+]

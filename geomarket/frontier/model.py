@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.stats import t as student
 
-from geomarket.demand import Family, NewListingDiscount
+from geomarket.demand import Demand, Family, NewListingDiscount
 from geomarket.errors import SettingsError
 from geomarket.frontier.folds import FOLDS, FoldedSales
 from geomarket.frontier.ranges import (
@@ -24,37 +24,19 @@ from geomarket.frontier.ranges import (
     labellings_of,
     plan_ranges_for,
 )
+from geomarket.frontier.verdict import (
+    Verdict,
+    kind_of,
+    reach_verdict,
+    settle,
+    smallest_unbeaten,
+    standard_error,
+)
 from geomarket.results import Result
 
-__all__ = ["Frontier", "Verdict", "local_frontier"]
+__all__ = ["Frontier", "Verdict", "fold_demand", "local_frontier"]
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """How local to go, and why.
-
-    Attributes
-    ----------
-    kind : {"national", "cluster", "store"}
-    n_clusters : int
-    sentence : str
-        One plain sentence for a director.
-    gain, low, high, net : float
-        Money a year on the reporting fold (0 for "national"), with its 90 % interval.
-    validated : bool
-        False when forecasts of unlisted SKUs carry no new-listing discount.
-    """
-
-    kind: Literal["national", "cluster", "store"]
-    n_clusters: int
-    sentence: str
-    gain: float
-    low: float
-    high: float
-    net: float
-    validated: bool
 
 
 @dataclass(frozen=True)
@@ -66,10 +48,10 @@ class Frontier(Result):
     table : DataFrame
         n_clusters, label, gain_in_sample (what the plan claims on the fold it was made on), gain_choice (on the fold
         it is chosen on), gain_holdout with low and high (on the fold it is reported on; 90 % over stores), cost,
-        net, net_low, net_high, chosen: money a year over one national range; the same over the national range's
-        margin in columns ending in ``_share``; distinct_skus; net_choice, net_choice_low; trade_held
-        (share of the reporting fold's actual margin that the ranges hold: no forecast in it, but it flatters local
-        ranges, since a store can only have sold what it listed).
+        net, net_low, net_high, picked (by the choosing fold alone), chosen: money a year over one national range; the
+        same over the national range's margin in columns ending in ``_share``; distinct_skus; net_choice,
+        net_choice_low; trade_held (share of the reporting fold's actual margin that the ranges hold: no forecast in
+        it, but it flatters local ranges, since a store can only have sold what it listed).
     categories : DataFrame
         category, kind, n_clusters, gain_holdout, low, high, cost, net, national_margin (money a year).
     verdict : Verdict
@@ -92,7 +74,8 @@ class Frontier(Result):
             f"At store level the plan claims {store['gain_in_sample_share']:+.1%} on the periods it was made on and "
             f"brings {store['gain_holdout_share']:+.1%} on others."
         )
-        return [self.verdict.sentence, claims, *self.notes]
+        why = self.verdict.explanation[:2] or (claims,)
+        return [self.verdict.sentence, *why, *self.verdict.explanation[2:], *self.notes]
 
     def plot(self, ax: Any = None) -> Any:
         """Draw the gain in sample and on held-out periods against the number of clusters; return the axes."""
@@ -131,6 +114,7 @@ def local_frontier(
     cost_per_cluster: float = 0.0,
     cost_per_sku: float = 0.0,
     currency: str = "",
+    fits: Sequence[Demand] | None = None,
     random_state: int = 0,
 ) -> Frontier:
     """Compare one national range, a range per store cluster and a range per store.
@@ -172,6 +156,8 @@ def local_frontier(
         Money a year for each SKU in the chain beyond those of the national range.
     currency : str
         Sign for the sentences.
+    fits : sequence of Demand, optional
+        From :func:`fold_demand`, where they are at hand; fitted here from the other arguments when None.
     random_state : int
         Seed of the demand fits.
 
@@ -187,43 +173,67 @@ def local_frontier(
     Notes
     -----
     Choice: the smallest number of clusters that no larger number beats by more than one standard error of the paired
-    difference over stores on the second fold, a form of the one-standard-error rule (Breiman et al. 1984) under which
-    a higher complexity cost never leads to more clusters. National is left only if the lower end of the 90 % interval
-    of the net gain lies above zero, on the second fold and again on the third. Intervals: Student's t over stores,
-    taken as independent. The planner sees a third of the trade only, so a plan made on all of it will do somewhat
+    difference over stores on the second fold, a form of the one-standard-error rule (Breiman et al. 1984). National is
+    left only if the lower end of the 90 % interval of the net gain on the third fold lies above zero; where it does
+    not, the next smaller number for which it does is taken, else one national range. So a higher complexity cost never
+    leads to more clusters. Intervals: Student's t over stores, taken as independent: what befalls all stores at once
+    is not in them. The planner sees a third of the trade only, so a plan made on all of it will do somewhat
     better, and chance plays a larger part here than there.
     """
-    fits = [
-        fit_fold(folds, number, stores, products, store_clusters, families, discount, random_state)
-        for number in range(len(FOLDS))
-    ]
+    if fits is None:
+        fits = fold_demand(
+            folds,
+            stores,
+            products,
+            store_clusters=store_clusters,
+            families=families,
+            discount=discount,
+            random_state=random_state,
+        )
     world = build_world(folds, fits, products, space, today, periods_per_year)
     labellings = labellings_of(clusterings, world.stores)
     plans = {g: plan_ranges_for(world, labels) for g, labels in labellings.items()}
     whole = gains_over_national(plans, np.ones(len(world.categories), dtype=bool))
-    table, chosen = _judge(whole, cost_per_cluster, cost_per_sku)
+    table, _ = _judge(whole, cost_per_cluster, cost_per_sku)
     national = float(whole.national[2])
     table = _with_shares(table, whole.national).assign(
         trade_held=[plan.trade_held for plan in plans.values()]
     )
     validated = discount is not None
-    verdict = _verdict(table, chosen, national, validated, currency)
+    verdict = reach_verdict(table, national, validated, currency)
     categories = _per_category(world, plans, cost_per_cluster, cost_per_sku)
     _log.info("frontier: %d numbers of clusters, verdict %s", len(table), verdict.kind)
     return Frontier(table, categories, verdict, national, _notes(world, validated))
 
 
-def _standard_error(by_store: np.ndarray) -> np.ndarray:
-    """Return the standard error of a sum over stores (last axis), stores taken as a sample."""
-    n = by_store.shape[-1]
-    return np.sqrt(n * by_store.var(axis=-1, ddof=1))
+def fold_demand(
+    folds: FoldedSales,
+    stores: pd.DataFrame,
+    products: pd.DataFrame,
+    *,
+    store_clusters: pd.Series | None = None,
+    families: Sequence[Family] | None = None,
+    discount: NewListingDiscount | None = None,
+    random_state: int = 0,
+) -> tuple[Demand, ...]:
+    """Forecast demand from each fold alone; arguments as of :func:`local_frontier`.
+
+    Returns
+    -------
+    tuple of Demand
+        For planning, choosing and reporting.
+    """
+    return tuple(
+        fit_fold(folds, number, stores, products, store_clusters, families, discount, random_state)
+        for number in range(len(FOLDS))
+    )
 
 
 def _judge(gains: Gains, cost_per_cluster: float, cost_per_sku: float) -> tuple[pd.DataFrame, int]:
     if cost_per_cluster < 0 or cost_per_sku < 0:
         raise SettingsError("frontier: costs must be 0 or more.")
     step = float(student.ppf(0.95, gains.by_store.shape[2] - 1))
-    total, error = gains.by_store.sum(axis=2), _standard_error(gains.by_store)
+    total, error = gains.by_store.sum(axis=2), standard_error(gains.by_store)
     n_clusters = np.array(gains.n_clusters)
     cost = cost_per_cluster * (n_clusters - 1) + cost_per_sku * gains.extra_skus
     table = pd.DataFrame(
@@ -244,21 +254,11 @@ def _judge(gains: Gains, cost_per_cluster: float, cost_per_sku: float) -> tuple[
             "distinct_skus": gains.distinct,
         }
     )
-    chosen = _smallest_unbeaten(gains.by_store[:, 1], cost)
-    sure = table["net_choice_low"].iloc[chosen] > 0 and table["net_low"].iloc[chosen] > 0
-    chosen = chosen if sure else 0
+    picked = smallest_unbeaten(gains.by_store[:, 1], cost)
+    chosen = settle(table["net_low"].to_numpy(), picked)
+    table["picked"] = np.arange(len(table)) == picked
     table["chosen"] = np.arange(len(table)) == chosen
     return table, chosen
-
-
-def _smallest_unbeaten(by_store: np.ndarray, cost: np.ndarray) -> int:
-    """Return the place of the smallest number of clusters that no larger one beats by a standard error."""
-    for small in range(len(cost)):
-        lead = by_store[small + 1 :] - by_store[small]
-        net = lead.sum(axis=1) - (cost[small + 1 :] - cost[small])
-        if (net <= _standard_error(lead)).all():
-            return small
-    return len(cost) - 1
 
 
 def _with_shares(table: pd.DataFrame, national: np.ndarray) -> pd.DataFrame:
@@ -280,59 +280,6 @@ def _with_shares(table: pd.DataFrame, national: np.ndarray) -> pd.DataFrame:
     return table.assign(**shares)
 
 
-def _kind(table: pd.DataFrame, chosen: int) -> Literal["national", "cluster", "store"]:
-    if chosen == 0:
-        return "national"
-    return "store" if chosen == len(table) - 1 else "cluster"
-
-
-def _verdict(table: pd.DataFrame, chosen: int, national: float, validated: bool, currency: str) -> Verdict:
-    row = table.iloc[chosen].to_dict()
-    kind = _kind(table, chosen)
-    caveat = "" if validated else " Gains that rest on SKUs a store doesn't list yet are unvalidated."
-    if kind == "national":
-        best = table.iloc[int(table["net_choice"].to_numpy().argmax())].to_dict()
-        if best["n_clusters"] == 1:
-            why = "no number of store clusters paid for itself on the periods it was judged on"
-        else:
-            why = (
-                f"the most promising plan ({best['label']}) nets {_money(best['net'], currency)} a year on periods it "
-                f"was not planned on, 90 % interval {_money(best['net_low'], currency)} to "
-                f"{_money(best['net_high'], currency)}, which is not clearly more than nothing"
-            )
-        return Verdict(
-            kind, 1, f"Stay with one national range: {why}.{caveat}", 0.0, 0.0, 0.0, 0.0, validated
-        )
-    what = (
-        "Give every store its own range"
-        if kind == "store"
-        else f"Plan {int(row['n_clusters'])} store clusters"
-    )
-    gain, low, high, net = (_money(row[name], currency) for name in ("gain_holdout", "low", "high", "net"))
-    sentence = (
-        f"{what}: on periods not used for planning this brings {gain} a year more margin than one national range "
-        f"({row['gain_holdout'] / national:+.1%}; 90 % interval {low} to {high}), {net} after the cost of complexity"
-    )
-    store = table.iloc[-1]["gain_holdout"]
-    if kind == "cluster" and store > 0 and row["gain_holdout"] < store:
-        sentence += f", and {row['gain_holdout'] / store:.0%} of what a range for every store would bring"
-    return Verdict(
-        kind,
-        int(row["n_clusters"]),
-        f"{sentence}.{caveat}",
-        float(row["gain_holdout"]),
-        float(row["low"]),
-        float(row["high"]),
-        float(row["net"]),
-        validated,
-    )
-
-
-def _money(amount: float, currency: str) -> str:
-    sign = "−" if round(amount) < 0 else ""
-    return f"{sign}{currency}{abs(amount):,.0f}"
-
-
 def _per_category(
     world: World, plans: Mapping[int, Plan], cost_per_cluster: float, cost_per_sku: float
 ) -> pd.DataFrame:
@@ -347,7 +294,7 @@ def _per_category(
         rows.append(
             {
                 "category": name,
-                "kind": _kind(table, chosen),
+                "kind": kind_of(table, chosen),
                 **{k: row[k] for k in ("n_clusters", "gain_holdout", "low", "high", "cost", "net")},
                 "national_margin": float(national[c]),
             }
@@ -359,6 +306,7 @@ def _notes(world: World, validated: bool) -> tuple[str, ...]:
     notes = [
         "A store can only sell what it listed: what a range would bring in a store that never had it is a "
         "forecast, in the judging folds too, and sales alone can't prove it. A trial in a few stores can.",
+        "Intervals are over stores: what befalls all stores at once, such as a change of fashion, is not in them.",
         "Every store keeps the space it has; shoppers who would take another SKU instead are not counted here, so "
         "gains of listing a missing SKU are rather too high.",
     ]
