@@ -213,6 +213,10 @@ class NeighbourhoodClassifier(BaseEstimator):
         )
         self.wcss_ = grown.types.groupby("level", sort=False)["wcss"].sum().to_dict()
         self.notes_ += grown.notes
+        if self.shrinkage_ is not None:
+            self.notes_.append(
+                f"Rates of small bases were pulled towards the average ({len(self.shrinkage_.mean)} variables shrunk)."
+            )
         self.labels_ = self.assign(X, population, denominators)
         self.notes_ += self._small_types() + self.preparation_.notes()
         for line in self.notes_ + status_notes(self.labels_, self.min_population):

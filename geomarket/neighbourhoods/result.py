@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -16,10 +14,17 @@ from sklearn.base import clone
 from geomarket.errors import NotSupportedError, SettingsError, TableError
 from geomarket.market.model import Variable
 from geomarket.neighbourhoods.classifier import NeighbourhoodClassifier, status_notes
+from geomarket.neighbourhoods.corrections import (
+    EDIT_COLUMNS,
+    copy_of,
+    corrected,
+    portrayed,
+    with_overrides,
+    with_sizes,
+)
 from geomarket.neighbourhoods.hierarchy import LEVELS
 from geomarket.neighbourhoods.index import index_table
-from geomarket.neighbourhoods.portraits import name_types, portray_types, sensitive
-from geomarket.neighbourhoods.scheme import records
+from geomarket.neighbourhoods.portraits import name_types, sensitive
 from geomarket.results import Result
 
 if TYPE_CHECKING:
@@ -133,27 +138,8 @@ class Neighbourhoods(Result):
         SettingsError
             Unknown code, a name in use, an empty reason or author.
         """
-        _check_edit(reason, author)
-        known = self.types["code"].tolist()
-        if code not in known:
-            raise SettingsError(f"rename: there is no type '{code}'. {_nearest(code, known)}")
-        name = name.strip()
-        if not name:
-            raise SettingsError(f"rename: the new name of '{code}' is empty. Give one.")
-        holder = self.types.loc[(self.types["name"] == name) & (self.types["code"] != code), "code"]
-        if len(holder):
-            raise SettingsError(
-                f"rename: '{holder.iloc[0]}' is already called '{name}'. Choose another name."
-            )
-        old = self.types.set_index("code").loc[code, "name"]
-        types = self.types.assign(name=self.types["name"].where(self.types["code"] != code, name))
-        scheme = _copy(self.classifier)
-        scheme.names_ = {**scheme.names_, code: name}
-        edits = _with_edit(self.edits, "rename", code, old, name, reason, author)
-        scheme.edits_ = records(edits)
-        names = dict(zip(types["code"], types["name"], strict=True))
-        table = self.table.assign(name=self.table["neighbourhood"].map(names))
-        return dataclasses.replace(self, table=table, types=types, classifier=scheme, edits=edits)
+        row = {"neighbourhood": code, "name": name, "reason": reason, "author": author}
+        return corrected(self, names=pd.DataFrame([row]))
 
     def override(self, cell: int, code: str, reason: str, author: str) -> Neighbourhoods:
         """Return a copy in which one cell has the type a planner knows it to have.
@@ -177,24 +163,29 @@ class Neighbourhoods(Result):
         SettingsError
             Unknown cell or code, an empty reason or author.
         """
-        _check_edit(reason, author)
-        finest = self.types.loc[self.types["level"] == self.types["level"].iloc[-1], "code"].tolist()
-        if code not in finest:
-            raise SettingsError(
-                f"override: '{code}' is no type of the finest level. {_nearest(code, finest)}"
-            )
-        rows = self.table.index[self.table["cell"] == cell]
-        if len(rows) == 0:
-            raise SettingsError(f"override: cell {cell} isn't in the table of {len(self.table):,} cells.")
-        old = self.table.loc[rows[0], "neighbourhood"]
-        edits = _with_edit(
-            self.edits, "override", str(cell), "" if pd.isna(old) else old, code, reason, author
-        )
-        table = _apply_overrides(self.table, edits.iloc[[-1]], self.types)
-        scheme = _copy(self.classifier)
-        scheme.edits_ = records(edits)
-        types = _portrayed(_with_sizes(self.types, table), self.index, self.base)
-        return dataclasses.replace(self, table=table, types=types, classifier=scheme, edits=edits)
+        row = {"cell": cell, "neighbourhood": code, "reason": reason, "author": author}
+        return corrected(self, overrides=pd.DataFrame([row]))
+
+    def corrected(
+        self, names: pd.DataFrame | None = None, overrides: pd.DataFrame | None = None
+    ) -> Neighbourhoods:
+        """Return a copy with a whole table of renames, of overrides, or of both.
+
+        A correction that is already in force, with the same reason and author, isn't made twice.
+
+        Parameters
+        ----------
+        names : DataFrame, optional
+            neighbourhood (code of any level), name, reason, author.
+        overrides : DataFrame, optional
+            cell (int64), neighbourhood (code of the finest level), reason, author.
+
+        Raises
+        ------
+        SettingsError
+            As :meth:`rename` and :meth:`override`.
+        """
+        return corrected(self, names, overrides)
 
     def examples(self, n: int = 3) -> pd.DataFrame:
         """Return typical and extreme cells of every type, for a look on the ground.
@@ -290,15 +281,14 @@ def classify(
     if population is not None and population.isna().all():
         population = None
     denominators = _denominators(hexes.denominators, hexes.variables, table.index)
-    fitted = classifier is not None and hasattr(classifier, "centroids_")
-    chosen = _chosen(hexes.variables, table.columns, use_protected)
-    if fitted:
-        scheme = _copy(classifier)
+    if classifier is not None and hasattr(classifier, "centroids_"):
+        scheme = copy_of(classifier)
         labels = scheme.assign(
             table[[c for c in scheme.preparation_.variables if c in table]], population, denominators
         )
-        notes = [f"The types of scheme '{scheme.version}' were applied as they are."]
+        notes = _notes_of_scheme(scheme, hexes.variables, table.index)
     else:
+        chosen = _chosen(hexes.variables, table.columns, use_protected)
         scheme = (
             clone(classifier)
             if classifier is not None
@@ -306,7 +296,9 @@ def classify(
         )
         if isinstance(scheme.multiplier, float | int):
             scheme.multiplier = _multipliers(chosen, float(scheme.multiplier))
-        scheme.fit(table[[v.name for v in chosen]].astype(float), population, denominators)
+        scheme.fit(
+            table[[v.name for v in chosen]].astype(float), population, _of_shares(denominators, chosen)
+        )
         labels = scheme.labels_
         scheme.notes_ += _protected_notes(hexes.variables, chosen, use_protected)
         notes = scheme.notes_
@@ -342,14 +334,11 @@ def _build(
     cells = cells.rename_axis("cell").reset_index()
     edits = pd.DataFrame(scheme.edits_, columns=EDIT_COLUMNS)
     types = scheme.types_[["code", "level", "parent"]].assign(name=scheme.types_["code"].map(scheme.names_))
-    cells = _apply_overrides(cells, edits, types)
-    types = _with_sizes(types, cells)
+    cells = with_overrides(cells, edits, types)
+    types = with_sizes(types, cells)
     base = "people" if population is not None else "areas"
-    types = _portrayed(types, index, base)
+    types = portrayed(types, index, base)
     return Neighbourhoods(cells, types, index, scheme, edits, tuple(notes), base)
-
-
-EDIT_COLUMNS = ["kind", "target", "old", "new", "reason", "author"]
 
 
 def _denominators(given: pd.DataFrame | None, variables: Sequence[Variable], cells: pd.Index) -> pd.DataFrame:
@@ -359,6 +348,12 @@ def _denominators(given: pd.DataFrame | None, variables: Sequence[Variable], cel
     frame = given.set_index("cell") if "cell" in given else given
     frame = frame.rename(columns=lambda name: str(name).removesuffix("__den"))
     return frame[[c for c in frame.columns if c in {v.name for v in variables}]].reindex(cells)
+
+
+def _of_shares(denominators: pd.DataFrame, chosen: Sequence[Variable]) -> pd.DataFrame:
+    """Denominators of shares alone: only these have a chance variation that shrinkage could take out."""
+    shares = {v.name for v in chosen if v.kind == "rate"}
+    return denominators[[name for name in denominators.columns if name in shares]]
 
 
 def _chosen(variables: Sequence[Variable], columns: pd.Index, use_protected: Sequence[str]) -> list[Variable]:
@@ -390,6 +385,22 @@ def _multipliers(chosen: list[Variable], percent: float) -> dict[str, float]:
     return {v.name: percent if v.name in share else 1.0 for v in chosen}
 
 
+def _notes_of_scheme(
+    scheme: NeighbourhoodClassifier, variables: Sequence[Variable], cells: pd.Index
+) -> list[str]:
+    """What a reader must know of types that were fitted before, perhaps on other ground."""
+    notes = [f"The types of scheme '{scheme.version}' were applied as they are."]
+    used = set(scheme.preparation_.variables)
+    protected = [v.label for v in variables if v.protected and v.name in used]
+    if protected:
+        notes.append(f"The scheme rests on protected traits: {', '.join(protected)}.")
+    targets = [int(edit["target"]) for edit in scheme.edits_ if edit["kind"] == "override"]
+    away = len(set(targets) - set(cells))
+    if away:
+        notes.append(f"{away:,} of the scheme's corrections by hand are of hexagons that aren't here.")
+    return notes
+
+
 def _protected_notes(
     variables: Sequence[Variable], chosen: list[Variable], use_protected: Sequence[str]
 ) -> list[str]:
@@ -406,69 +417,3 @@ def _protected_notes(
             "kept out of names; flag them as protected to leave them out."
         )
     return notes
-
-
-def _apply_overrides(table: pd.DataFrame, edits: pd.DataFrame, types: pd.DataFrame) -> pd.DataFrame:
-    """Put overridden cells under their new code, at every level."""
-    table = table.copy()
-    parents = dict(zip(types["code"], types["parent"], strict=True))
-    names = dict(zip(types["code"], types["name"], strict=True))
-    rows = pd.Series(table.index, index=table["cell"])
-    for edit in records(edits[edits["kind"] == "override"]):
-        if int(edit["target"]) not in rows.index:
-            continue
-        row, code = rows[int(edit["target"])], edit["new"]
-        path = [code]
-        while parents[path[0]]:
-            path.insert(0, parents[path[0]])
-        values = {
-            **dict(zip(LEVELS, path)),
-            "neighbourhood": code,
-            "name": names[code],
-            "status": "set by hand",
-        }
-        for column, value in values.items():
-            table.loc[row, column] = value
-    return table
-
-
-def _portrayed(types: pd.DataFrame, index: pd.DataFrame, base: str) -> pd.DataFrame:
-    said = types["code"].map(portray_types(index, types, base)).fillna("No area here is of this type.")
-    out = types.drop(columns="portrait", errors="ignore")
-    out.insert(4, "portrait", said)
-    return out
-
-
-def _with_sizes(types: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
-    total = cells.loc[cells[LEVELS[0]].notna(), "population"].sum()
-    counted = []
-    for level in [level for level in LEVELS if level in cells]:
-        counted.append(cells.groupby(level)["population"].agg(["size", "sum"]))
-    sizes = pd.concat(counted)
-    out = types.copy()
-    out["cells"] = out["code"].map(sizes["size"]).fillna(0).astype(int)
-    out["population"] = out["code"].map(sizes["sum"]).fillna(0.0)
-    out["population_share"] = out["population"] / total if total > 0 else np.nan
-    return out
-
-
-def _with_edit(edits: pd.DataFrame, *entry: Any) -> pd.DataFrame:
-    line = pd.DataFrame([dict(zip(EDIT_COLUMNS, map(str, entry), strict=True))])
-    return pd.concat([edits, line], ignore_index=True) if len(edits) else line
-
-
-def _check_edit(reason: str, author: str) -> None:
-    if not reason.strip() or not author.strip():
-        raise SettingsError(
-            "A correction by hand needs a reason and an author, so that others can follow it."
-        )
-
-
-def _nearest(word: str, known: list[str]) -> str:
-    close = get_close_matches(word, known, n=1)
-    return f"Did you mean '{close[0]}'?" if close else f"Known are {', '.join(known[:12])}."
-
-
-def _copy(scheme: NeighbourhoodClassifier | None) -> NeighbourhoodClassifier:
-    assert scheme is not None
-    return NeighbourhoodClassifier.from_json(scheme.to_json())
