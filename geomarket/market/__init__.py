@@ -1,6 +1,7 @@
 """The tables a plan needs: settings, reading, checking, quarantine, the Market."""
 
 from geomarket.market.connection import baskets_table, connect, sales_table
+from geomarket.market.corrections import NeighbourhoodFiles, read_neighbourhood_files
 from geomarket.market.load import load_market
 from geomarket.market.model import AreaLayer, Market, Variable
 from geomarket.market.quality import QualityReport, check_plan, quality_report, stop_reasons
@@ -11,6 +12,7 @@ from geomarket.market.templates import write_template
 __all__ = [
     "AreaLayer",
     "Market",
+    "NeighbourhoodFiles",
     "PlanSettings",
     "QualityReport",
     "Variable",
@@ -20,6 +22,7 @@ __all__ = [
     "load_market",
     "parse_settings",
     "quality_report",
+    "read_neighbourhood_files",
     "read_settings",
     "sales_table",
     "stop_reasons",

@@ -18,6 +18,7 @@ from geomarket.market.casting import identifier
 from geomarket.market.connection import connect
 from geomarket.market.context import Context, KnownIds
 from geomarket.market.contract import REQUIRED_TABLES, TABLES
+from geomarket.market.corrections import read_neighbourhood_files
 from geomarket.market.files import Source, check_unchanged, find_sources
 from geomarket.market.findings import Findings
 from geomarket.market.model import AreaLayer, Market
@@ -35,7 +36,17 @@ _T = TypeVar("_T")
 _IDS = {"stores": "store_id", "competitors": "store_id", "products": "sku", "customers": "customer_id"}
 # Tables others refer to come first.
 _ORDER = (
-    *("stores", "competitors", "products", "customers", "store_totals", "contacts", "promotions", "points"),
+    *(
+        "stores",
+        "competitors",
+        "sites",
+        "products",
+        "customers",
+        "store_totals",
+        "contacts",
+        "promotions",
+        "points",
+    ),
     *("travel", "boundaries", "sales", "baskets"),
 )
 
@@ -109,6 +120,7 @@ class _Loading:
         for name in _ORDER:
             if name in self.settings.tables.given():
                 self.frames[name] = self._try(self._table, name)
+        self._try(self._neighbourhood_files)
         for table, source in self.sources:
             self._try(check_unchanged, table, [source])
         if self.errors:
@@ -175,6 +187,11 @@ class _Loading:
             raise TableError("boundaries: several files; expected one.")
         self.sources += [("boundaries", source) for source in sources]
         return read_boundaries(sources[0], settings.crs, settings.layer, settings.columns.get("name", "name"))
+
+    def _neighbourhood_files(self) -> None:
+        """Check the files of [neighbourhoods], so that mistakes in them are told together with the others."""
+        files = read_neighbourhood_files(self.settings)
+        self.sources += [("neighbourhoods", source) for source in files.sources]
 
     def _forget(self, name: str) -> None:
         """Drop what reading left behind; whether it is a view or a table depends on the file."""

@@ -10,17 +10,20 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 __all__ = [
     "AssortmentSettings",
     "CatchmentSettings",
+    "ChangedStore",
     "CustomerSettings",
     "DemandSettings",
     "EngineSettings",
     "FrontierSettings",
     "HexSettings",
     "NeighbourhoodSettings",
+    "OpenStore",
     "PrivacySettings",
     "PromotionSettings",
     "ReportSettings",
     "Section",
     "StoreClusterSettings",
+    "WhatIfSettings",
 ]
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -56,13 +59,93 @@ class NeighbourhoodSettings(Section):
     max_correlation: Share = 0.9
     """Of two variables more correlated than this one is left out."""
     min_population: float = Field(default=10.0, ge=0)
-    """Hexagons with fewer people get a type but do not shape the types."""
+    """Hexagons with fewer people are left without a type."""
     n_init: int = Field(default=20, ge=1, le=1000)
     """Starts of k-means; the best is kept."""
     weights: dict[str, Positive] = {}
     """Weights of single variables, such as { income = 2 }; the others weigh 1."""
     exclude: tuple[str, ...] = ()
     """Variables that do not describe the types."""
+    shrink: bool = False
+    """Pull shares of small bases towards the average first (empirical Bayes); its gain is not established."""
+    scheme: Annotated[str, Field(min_length=1)] | None = None
+    """The neighbourhood_scheme.json of an earlier plan: its types, names and corrections are applied unchanged, so
+    that figures of two plans can be compared. The settings above then do nothing and must be left out."""
+    version: str = Field(default="", max_length=100)
+    """Version the types are frozen under in neighbourhood_scheme.json; the plan's name by default."""
+    names: Annotated[str, Field(min_length=1)] | None = None
+    """Table of types to rename (CSV, Excel or Parquet): neighbourhood (code), name, reason, author."""
+    overrides: Annotated[str, Field(min_length=1)] | None = None
+    """Table of hexagons whose type a planner knows better: cell, neighbourhood (code of the finest level), reason,
+    author."""
+
+    @model_validator(mode="after")
+    def _scheme_stands_alone(self) -> NeighbourhoodSettings:
+        if self.scheme is None:
+            return self
+        fitted = ("levels", "transform", "scaling", "max_correlation", "min_population", "n_init", "weights")
+        further = (*fitted, "exclude", "shrink", "version")
+        fields = type(self).model_fields
+        changed = [name for name in further if getattr(self, name) != fields[name].get_default()]
+        if changed:
+            raise ValueError(
+                f"scheme gives the types as they were fitted, so {', '.join(changed)} would do nothing; leave "
+                f"{'it' if len(changed) == 1 else 'them'} out, or leave out scheme to fit anew"
+            )
+        return self
+
+
+class OpenStore(Section):
+    """A store that a what-if opens."""
+
+    name: str = Field(min_length=1)
+    """What the report calls it."""
+    lon: float = Field(ge=-180, le=180)
+    """Longitude, degrees."""
+    lat: float = Field(ge=-90, le=90)
+    """Latitude, degrees."""
+    size_m2: Positive | None = None
+    """Sales floor, square metres."""
+    format: str | None = None
+    """Format, as other stores have it."""
+    chain: str | None = None
+    """Chain, as other stores have it."""
+    own: bool = True
+    """false: a competitor opens it."""
+    attributes: dict[str, float | str] = {}
+    """Further columns that draw people, where the catchment model has any."""
+
+
+class ChangedStore(Section):
+    """A store that a what-if changes; what is not given stays."""
+
+    store_id: str = Field(min_length=1)
+    """Which store."""
+    size_m2: Positive | None = None
+    """New sales floor, square metres."""
+    format: str | None = None
+    """New format."""
+    attributes: dict[str, float | str] = {}
+    """New values of further columns that draw people."""
+
+
+class WhatIfSettings(Section):
+    """Section ``[[catchments.what_if]]``: stores that open, close or change together."""
+
+    name: str = Field(min_length=1)
+    """What the report calls it."""
+    open: tuple[OpenStore, ...] = ()
+    """Stores to open: name, lon, lat, size_m2, format."""
+    close: tuple[str, ...] = ()
+    """store_id to close, own or competitor."""
+    resize: tuple[ChangedStore, ...] = ()
+    """Stores to change: store_id and its new size_m2 or format."""
+
+    @model_validator(mode="after")
+    def _something_happens(self) -> WhatIfSettings:
+        if not (self.open or self.close or self.resize):
+            raise ValueError("name at least one store to open, close or resize")
+        return self
 
 
 class CatchmentSettings(Section):
@@ -79,6 +162,13 @@ class CatchmentSettings(Section):
     """Exponent of size where fit = "given"."""
     distance_exponent: float = Field(default=2.0, gt=0, le=10)
     """Exponent of distance (power), or decay per km (exponential), where fit = "given"."""
+    distance: Literal["auto", "km", "minutes"] = "auto"
+    """What the model runs on: "km" as the crow flies, "minutes" of the travel table; "auto" takes what foretells
+    trade better."""
+    outside_share: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the market spent at none of the stores given. Above 0 a new store can also win from there."""
+    loss: Literal["log", "poisson"] = "log"
+    """For a fit to store totals: "log" weighs all stores alike, "poisson" large ones more."""
     k_nearest: Annotated[int, Field(ge=1, le=1000)] | None = None
     """Stores a hexagon chooses among: its nearest ones; all, up to 3 million pairs, where not given."""
     floor_km: Positive = 0.5
@@ -87,6 +177,16 @@ class CatchmentSettings(Section):
     """Stores farther than this are out of reach; no limit by default."""
     bands: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(default=(0.5, 0.7, 0.9), min_length=1)
     """Shares of a store's demand that bound its trade areas, from core to outer."""
+    what_if: tuple[WhatIfSettings, ...] = ()
+    """Stores that might open, close or change; each what-if is a [[catchments.what_if]] of its own with a name and
+    open = [{ name, lon, lat, size_m2, format }], close = ["store_id"], resize = [{ store_id, size_m2 }]."""
+
+    @model_validator(mode="after")
+    def _what_ifs_differ(self) -> CatchmentSettings:
+        names = [case.name for case in self.what_if]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"what_if {', '.join(twice)} is named twice; names must differ")
+        return self
 
     @model_validator(mode="after")
     def _bands_rise(self) -> CatchmentSettings:
