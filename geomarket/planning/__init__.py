@@ -1,7 +1,8 @@
 """Run a whole plan: stages in order, outputs, manifest."""
 
 from geomarket.planning.demo import DEMO_SETTINGS, demo_plan
-from geomarket.planning.outputs import claim_folder, plan_tables, write_outputs
+from geomarket.planning.folders import claim_folder, hold_folder
+from geomarket.planning.outputs import plan_tables, write_outputs
 from geomarket.planning.plan import Plan
 from geomarket.planning.run import STAGES, run_plan
 
@@ -11,6 +12,7 @@ __all__ = [
     "Plan",
     "claim_folder",
     "demo_plan",
+    "hold_folder",
     "plan_tables",
     "run_plan",
     "write_outputs",

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,54 +13,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from geomarket.errors import SettingsError
 from geomarket.hexes import cell_polygons, cell_strings
+from geomarket.planning.folders import MANIFEST, SIGNATURE, replacing
 from geomarket.planning.plan import Plan
 
-__all__ = ["claim_folder", "plan_tables", "replacing", "write_outputs"]
-
-MANIFEST = "manifest.json"
-SIGNATURE = "geomarket plan"
-
-
-def claim_folder(folder: Path) -> None:
-    """Make the output folder, or accept one that an earlier run of ours wrote.
-
-    Raises
-    ------
-    SettingsError
-        If the folder exists, isn't empty and holds no manifest of geomarket: it isn't ours to write into.
-    """
-    if folder.is_file():
-        raise SettingsError(
-            f"--out {folder} is a file; name a folder that is new or was written by geomarket."
-        )
-    if folder.is_dir() and any(folder.iterdir()) and not _is_ours(folder):
-        raise SettingsError(
-            f"--out {folder} exists and was not written by geomarket (no {MANIFEST} of ours in it). "
-            "Name another folder, or empty this one."
-        )
-    folder.mkdir(parents=True, exist_ok=True)
-
-
-def _is_ours(folder: Path) -> bool:
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(manifest, dict) and manifest.get("written_by") == SIGNATURE
-
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary name beside ``path``; rename it to ``path`` only if the block ends well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+__all__ = ["plan_tables", "write_outputs"]
 
 
 def write_outputs(
