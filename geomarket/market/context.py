@@ -76,7 +76,7 @@ class Context:
         any_store = own | others if own and others else own
         stores = any_store if table in ("store_totals", "travel") else own
         references: dict[str, KnownIds | None] = {
-            "store_id": None if table in ("stores", "competitors") else stores,
+            "store_id": None if table in ("stores", "competitors", "sites") else stores,
             "sku": None if table == "products" else self.known.get("products"),
             "customer_id": None if table == "customers" else self.known.get("customers"),
         }

@@ -125,6 +125,7 @@ _SITE_COLUMNS = (
 _ALL = (
     TableContract("stores", _SITE_COLUMNS, ("store_id",), True, "own stores"),
     TableContract("competitors", _SITE_COLUMNS, ("store_id",), True, "stores of others"),
+    TableContract("sites", _SITE_COLUMNS, ("store_id",), True, "sites considered for new own stores"),
     TableContract(
         "products",
         (
@@ -249,5 +250,5 @@ BIG_TABLES = ("sales", "baskets")
 FIRST_AND_LAST_YEAR = (1700, 2200)
 """Whatever the settings say, dates outside these years are mistakes (pandas holds 1677 to 2262)."""
 
-POINT_TABLES = ("stores", "competitors", "customers", "points")
+POINT_TABLES = ("stores", "competitors", "sites", "customers", "points")
 """Tables with lon and lat, which may also come as a file of points."""

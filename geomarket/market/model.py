@@ -110,6 +110,8 @@ class Market:
         store_id, cell (int64), minutes.
     boundaries : GeoDataFrame or None
         name, geometry: lines the map is drawn on (districts, towns).
+    sites : DataFrame or None
+        As stores: places considered for new own stores.
     quarantine : DataFrame
         table, row, column, value, reason: one line per row set aside (all rows listed up to a cap per reason).
     quality : DataFrame
@@ -137,6 +139,7 @@ class Market:
     points: pd.DataFrame | None = None
     travel: pd.DataFrame | None = None
     boundaries: gpd.GeoDataFrame | None = None
+    sites: pd.DataFrame | None = None
     product_attributes: tuple[str, ...] = ()
     currency: str = "€"
     simulated: bool = False

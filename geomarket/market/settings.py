@@ -138,6 +138,8 @@ class TablesSettings(Section):
     """Sales by store, SKU and period (needed)."""
     competitors: TableSettings | None = None
     """Stores of others."""
+    sites: TableSettings | None = None
+    """Sites considered for new own stores."""
     store_totals: TableSettings | None = None
     """Yearly revenue of stores."""
     customers: TableSettings | None = None

@@ -154,8 +154,9 @@ def _section(path: tuple[str | int, ...]) -> str:
     """Write a path the way TOML does: [tables.sales], or [[areas]] number 2, rates number 1."""
     if not any(isinstance(part, int) for part in path):
         return f"[{'.'.join(map(str, path))}]"
+    first = next(i for i, part in enumerate(path) if isinstance(part, int))
     words: list[str] = []
-    for part in path:
+    for part in (".".join(map(str, path[:first])), *path[first:]):
         if isinstance(part, int):
             words[-1] += f" number {part + 1}"
         else:

@@ -201,9 +201,12 @@ class _Cleaning:
             checks.append(
                 RowCheck(column, f"is not in {ids.table}", values.isin(ids.usable) | lost | values.isna())
             )
-        if self.raw.name == "competitors" and "stores" in self.context.known:
+        if self.raw.name in ("competitors", "sites") and "stores" in self.context.known:
             own = frame["store_id"].isin(self.context.known["stores"].usable)
             checks.append(RowCheck("store_id", "is also one of the own stores", ~own))
+        if self.raw.name == "sites" and "competitors" in self.context.known:
+            taken = frame["store_id"].isin(self.context.known["competitors"].usable)
+            checks.append(RowCheck("store_id", "is also one of the competitors", ~taken))
         if self.raw.name == "travel":
             valid = {cell: h3.is_valid_cell(f"{int(cell):x}") for cell in frame["cell"].dropna().unique()}
             passed = frame["cell"].map(lambda cell: valid.get(cell, True)).astype(bool)

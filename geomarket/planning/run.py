@@ -191,6 +191,7 @@ def _manifest(plan: Plan, trade: Trade) -> dict[str, Any]:
         for name in (
             "stores",
             "competitors",
+            "sites",
             "products",
             "store_totals",
             "customers",

@@ -174,6 +174,9 @@ def find_catchments(
         attraction=list(chosen.attraction) if given or "attraction" in chosen.model_fields_set else None,
         decay=chosen.decay,
         k_nearest=chosen.k_nearest,
+        distance=chosen.distance,
+        loss=chosen.loss,
+        outside_share=chosen.outside_share,
         floor_km=chosen.floor_km,
         max_km=chosen.max_km,
         parameters={"log_size": chosen.size_exponent, "distance": -chosen.distance_exponent}
