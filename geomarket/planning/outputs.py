@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from geomarket.hexes import cell_polygons, cell_strings
+from geomarket.planning.classification import SCHEME_FILE, scheme_text
 from geomarket.planning.folders import MANIFEST, SIGNATURE, replacing
 from geomarket.planning.plan import Plan
 
@@ -23,7 +24,7 @@ __all__ = ["plan_tables", "write_outputs"]
 def write_outputs(
     plan: Plan, folder: Path, documents: Mapping[str, Callable[[Plan, Path], object]]
 ) -> list[Path]:
-    """Write documents, tables, manifest and timings of a plan.
+    """Write documents, tables, the scheme of the neighbourhoods, manifest and timings of a plan.
 
     Parameters
     ----------
@@ -53,6 +54,9 @@ def write_outputs(
         with replacing(path) as temporary:
             _write_parquet(frame, temporary)
         written.append(path)
+    with replacing(folder / SCHEME_FILE) as temporary:
+        temporary.write_text(scheme_text(plan.neighbourhoods, plan.settings), encoding="utf-8")
+    written.append(folder / SCHEME_FILE)
     for stale in (folder / "tables").glob("*.parquet"):
         if stale.stem not in tables:
             stale.unlink()
@@ -86,6 +90,8 @@ def plan_tables(plan: Plan) -> dict[str, pd.DataFrame]:
         "conservation": plan.hexes.conservation,
         "store_clusters": plan.store_clusters.profile,
     }
+    if not plan.neighbourhoods.edits.empty:
+        tables["neighbourhood_corrections"] = _edits(plan)
     if plan.catchments is not None:
         tables["catchments"] = plan.catchments.areas
         tables["catchment_profile"] = plan.catchments.profile
@@ -104,6 +110,15 @@ def _published(frame: pd.DataFrame) -> pd.DataFrame:
     if "cell" in frame and pd.api.types.is_integer_dtype(frame["cell"]):
         frame = frame.assign(cell=cell_strings(frame["cell"].to_numpy()))
     return frame.reset_index(drop=True)
+
+
+def _edits(plan: Plan) -> pd.DataFrame:
+    """Corrections by hand, cells as hex strings."""
+    edits = plan.neighbourhoods.edits
+    of_cells = edits["kind"] == "override"
+    targets = edits["target"].astype(object)
+    targets[of_cells] = cell_strings(edits.loc[of_cells, "target"].astype("int64"))
+    return edits.assign(target=targets)
 
 
 def _hexes(plan: Plan) -> gpd.GeoDataFrame:

@@ -13,9 +13,10 @@ import pandas as pd
 from geomarket.catchments import Catchments
 from geomarket.errors import NotSupportedError
 from geomarket.hexes import Hexes, points_to_cells
-from geomarket.market import Market, PlanSettings
+from geomarket.market import Market, PlanSettings, read_neighbourhood_files
 from geomarket.neighbourhoods import Neighbourhoods
 from geomarket.planning import steps
+from geomarket.planning.classification import find_neighbourhoods
 from geomarket.planning.offers import find_promotions
 from geomarket.planning.plan import Plan
 from geomarket.planning.trade import Trade, current_trade
@@ -93,11 +94,14 @@ def run_plan(
     watch = steps.Stopwatch(on_stage or (lambda stage: None))
     skipped: dict[str, str] = {}
     notes: list[str] = list(market.notes)
+    files = read_neighbourhood_files(settings)
+    if files.sources:
+        market = dataclasses.replace(market, inputs=dict(sorted({**market.inputs, **files.hashes}.items())))
 
     with watch.stage("Hexagons"):
         hexes = steps.find_hexes(market, settings)
     with watch.stage("Neighbourhoods"):
-        neighbourhoods = steps.find_neighbourhoods(hexes, settings)
+        neighbourhoods = find_neighbourhoods(hexes, settings, files)
     customers, flows = None, None
     with watch.stage("Customers"):
         if market.customers is None:

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import h3
 import numpy as np
@@ -35,7 +35,7 @@ from geomarket.errors import NotSupportedError, SettingsError
 from geomarket.frontier import Frontier, fold_sales, local_frontier
 from geomarket.hexes import Hexes, build_hexes, cell_resolutions, points_to_cells
 from geomarket.market import Market, PlanSettings
-from geomarket.neighbourhoods import NeighbourhoodClassifier, Neighbourhoods, classify
+from geomarket.neighbourhoods import Neighbourhoods
 from geomarket.planning.trade import Trade
 from geomarket.planning.transfer import choices_and_substitutes
 from geomarket.store_clusters import (
@@ -100,34 +100,6 @@ def fitting_resolution(market: Market) -> int:
     areas = market.areas[0].frame.geometry.to_crs("EPSG:6933").area / 1e6
     wanted = np.log(areas[areas > 0].quantile(0.25))
     return min(range(4, 11), key=lambda r: abs(np.log(h3.average_hexagon_area(r, "km^2")) - wanted))
-
-
-def find_neighbourhoods(hexes: Hexes, settings: PlanSettings) -> Neighbourhoods:
-    """Group the hexagons into types of neighbourhood."""
-    chosen = settings.neighbourhoods
-    unknown = sorted(set(chosen.exclude) - {variable.name for variable in hexes.variables})
-    if unknown:
-        raise SettingsError(
-            f"[neighbourhoods] exclude names {', '.join(unknown)}, which no layer of areas has; "
-            f"it has {', '.join(variable.name for variable in hexes.variables)}."
-        )
-    described = tuple(
-        replace(variable, classify=variable.classify and variable.name not in chosen.exclude)
-        for variable in hexes.variables
-    )
-    classifier = NeighbourhoodClassifier(
-        chosen.levels,
-        transform=chosen.transform,
-        scaling=chosen.scaling,
-        max_correlation=chosen.max_correlation,
-        min_population=chosen.min_population,
-        n_init=chosen.n_init,
-        weights=chosen.weights or None,
-        random_state=settings.plan.seed,
-    )
-    return classify(
-        replace(hexes, variables=described), classifier=classifier, random_state=settings.plan.seed
-    )
 
 
 def find_customers(
