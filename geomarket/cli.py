@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import enum
-import logging
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from geomarket.errors import GeomarketError, MissingDataError, SettingsError, TableError
+from geomarket.console import errors_to_exit_codes as _errors_to_exit_codes
+from geomarket.console import expected_seconds, set_up_logging, stage_progress
+from geomarket.console import out as _out
+from geomarket.errors import TableError
 
 app = typer.Typer(
     add_completion=False,
@@ -23,17 +21,19 @@ app = typer.Typer(
     help="Geodemographic local-marketing planner: from raw tables to a plan per store cluster.",
 )
 
-DONE, FAILED, BAD_INPUT = 0, 1, 2
-
-_out = Console(soft_wrap=True, highlight=False)
-_err = Console(stderr=True, soft_wrap=True, highlight=False)
-
 
 class DemoMarket(enum.StrEnum):
     """Markets the demo knows."""
 
     simulated = "simulated"
     iowa = "iowa"
+
+
+class LogFormat(enum.StrEnum):
+    """How logs are written."""
+
+    text = "text"
+    json = "json"
 
 
 class DemoSize(enum.StrEnum):
@@ -46,13 +46,11 @@ class DemoSize(enum.StrEnum):
 @app.callback()
 def _options(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what each stage does.")] = False,
+    log: Annotated[
+        LogFormat, typer.Option(help="Log lines: text, or JSON for a scheduler.")
+    ] = LogFormat.text,
 ) -> None:
-    logging.basicConfig(
-        level=logging.INFO if verbose else logging.WARNING,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
-    logging.captureWarnings(True)
+    set_up_logging(verbose, log is LogFormat.json)
 
 
 @app.command()
@@ -132,53 +130,20 @@ def version() -> None:
 
 
 def _run(work: Callable[[Callable[[str], None]], Any], out: Path) -> None:
-    from geomarket.planning import claim_folder, write_outputs
+    from geomarket.planning import STAGES, hold_folder, write_outputs
     from geomarket.report import write_report, write_workbook
 
-    with _errors_to_exit_codes(), _stage_progress() as progress:
-        claim_folder(out)
+    with (
+        _errors_to_exit_codes(),
+        hold_folder(out),
+        stage_progress(expected_seconds(out, dict.fromkeys(STAGES, 4.0)), extra=8.0) as progress,
+    ):
         finished = work(progress)
         progress("Writing report, workbook and tables")
         write_outputs(finished, out, {"report.html": write_report, "plan.xlsx": write_workbook})
     for line in finished.summary():
         _out.print(f"• {line}", markup=False)
     _out.print(f"Report: {(out / 'report.html').resolve()}", markup=False)
-
-
-@contextmanager
-def _errors_to_exit_codes() -> Iterator[None]:
-    try:
-        yield
-    except (TableError, SettingsError, MissingDataError) as error:
-        _err.print(f"{error}", style="red", markup=False)
-        raise typer.Exit(BAD_INPUT) from error
-    except GeomarketError as error:
-        _err.print(f"The plan failed: {error}", style="red", markup=False)
-        raise typer.Exit(FAILED) from error
-
-
-@contextmanager
-def _stage_progress() -> Iterator[Callable[[str], None]]:
-    """Show the running stage on a terminal; stay quiet elsewhere."""
-    from geomarket.planning import STAGES
-
-    if not _err.is_terminal:
-        yield lambda stage: None
-        return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=_err, transient=True) as bar:
-        task = bar.add_task("Starting", total=len(STAGES) + 2)
-        bar.advance(task, -1)
-
-        def next_stage(stage: str) -> None:
-            bar.update(task, description=stage, advance=1)
-
-        yield next_stage
 
 
 def main() -> None:

@@ -70,3 +70,51 @@ def test_version_is_the_packages():
     from importlib.metadata import version
 
     assert runner.invoke(app, ["version"]).output.strip() == version("geomarket")
+
+
+def run_process(*arguments, **options):
+    import subprocess
+    import sys
+
+    return subprocess.Popen(
+        [sys.executable, "-m", "geomarket", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+@pytest.mark.parametrize(("number", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
+def test_a_run_that_is_stopped_leaves_no_part_and_says_how_to_go_on(number, code, tmp_path):
+    import signal
+    import time
+
+    out = tmp_path / "out"
+    started = run_process("--log", "json", "demo", "--size", "small", "--out", str(out))
+    for line in started.stderr:
+        if "Hexagons" in line:
+            break
+    time.sleep(0.2)
+    started.send_signal(getattr(signal, number))
+    left = started.communicate(timeout=60)[1]
+    assert started.returncode == code
+    assert "--resume" in left
+    assert "Traceback" not in left
+    assert [path.name for path in out.rglob("*") if path.name.endswith(".part")] == []
+
+
+def test_a_second_run_into_the_same_folder_is_refused(tmp_path):
+    from geomarket.planning import hold_folder
+
+    with hold_folder(tmp_path / "out"):
+        result = runner.invoke(app, ["demo", "--size", "small", "--out", str(tmp_path / "out")])
+    assert result.exit_code == 2
+    assert "another run" in result.output
+
+
+def test_json_logs_are_one_object_a_line(tmp_path):
+    started = run_process("--log", "json", "plan", str(tmp_path / "none.toml"), "--out", str(tmp_path / "out"))
+    lines = started.communicate(timeout=60)[1].splitlines()
+    assert started.returncode == 2
+    assert any("none.toml" in json.loads(line)["message"] for line in lines)

@@ -1,0 +1,187 @@
+"""What every command shares: logs, progress, exit codes, and how a run ends when it is told to stop."""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from geomarket.errors import GeomarketError, MissingDataError, SettingsError, TableError
+
+__all__ = [
+    "BAD_INPUT",
+    "DONE",
+    "FAILED",
+    "JsonLines",
+    "err",
+    "errors_to_exit_codes",
+    "expected_seconds",
+    "out",
+    "set_up_logging",
+    "stage_progress",
+]
+
+DONE, FAILED, BAD_INPUT, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
+
+out = Console(soft_wrap=True, highlight=False)
+err = Console(stderr=True, soft_wrap=True, highlight=False)
+
+_log = logging.getLogger(__name__)
+
+
+class JsonLines(logging.Formatter):
+    """Log records as one JSON object a line, for a scheduler or a log store.
+
+    Examples
+    --------
+    >>> record = logging.LogRecord("geomarket.planning", logging.INFO, "", 0, "%s: %.1f s", ("Demand", 2), None)
+    >>> record.created = 0.0
+    >>> JsonLines().format(record)
+    '{"time": "1970-01-01T00:00:00.000Z", "level": "info", "logger": "geomarket.planning", "message": "Demand: 2.0 s"}'
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record as JSON, in one line."""
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        content: dict[str, Any] = {
+            "time": f"{stamp}.{int(record.created % 1 * 1000):03d}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        content.update(getattr(record, "fields", {}))
+        if record.exc_info:
+            content["trace"] = "".join(traceback.format_exception(*record.exc_info))
+        return json.dumps(content, ensure_ascii=False)
+
+
+def set_up_logging(verbose: bool, as_json: bool) -> None:
+    """Send logs to standard error, as text or as JSON lines; JSON tells every stage, text only on request."""
+    handler = logging.StreamHandler(sys.stderr)
+    plain = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    handler.setFormatter(JsonLines() if as_json else plain)
+    logging.basicConfig(
+        level=logging.INFO if verbose or as_json else logging.WARNING, handlers=[handler], force=True
+    )
+    logging.captureWarnings(True)
+
+
+class _Terminated(BaseException):
+    """The process was told to end (SIGTERM, as schedulers send it)."""
+
+
+@contextmanager
+def errors_to_exit_codes() -> Iterator[None]:
+    """Say what went wrong in a line or two, and end with the code for it.
+
+    2: the input is at fault. 1: the plan failed. 130: stopped with Ctrl-C. 143: told to end. Files being written go,
+    and solvers started by this process end with it.
+    """
+    try:
+        with _terminable():
+            yield
+    except (TableError, SettingsError, MissingDataError) as error:
+        _say(str(error))
+        raise typer.Exit(BAD_INPUT) from error
+    except GeomarketError as error:
+        _say(f"The plan failed: {error}")
+        raise typer.Exit(FAILED) from error
+    except OSError as error:
+        _say(f"The plan failed: {error.strerror or error}{f' ({error.filename})' if error.filename else ''}.")
+        raise typer.Exit(FAILED) from error
+    except MemoryError as error:
+        _say(
+            "The plan failed: not enough memory. Fewer --jobs, or a smaller [engine] memory_limit, leave more."
+        )
+        raise typer.Exit(FAILED) from error
+    except (KeyboardInterrupt, _Terminated) as stop:
+        _say("Stopped. Finished steps are kept: the same command with --resume goes on from there.")
+        raise typer.Exit(INTERRUPTED if isinstance(stop, KeyboardInterrupt) else TERMINATED) from stop
+    except typer.Exit:
+        raise
+    except Exception as error:  # whatever it is, a scheduler gets a line and a code, and the log the trace
+        _log.info("unforeseen fault", exc_info=True)
+        _say(
+            f"The plan failed on something unforeseen: {type(error).__name__}: {error}. "
+            "Please report it with the trace that --verbose before the command shows."
+        )
+        raise typer.Exit(FAILED) from error
+
+
+def _say(message: str) -> None:
+    if any(isinstance(handler.formatter, JsonLines) for handler in logging.getLogger().handlers):
+        _log.error("%s", message)
+    else:
+        err.print(message, style="red", markup=False)
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: Any) -> None:
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def stage_progress(stages: Mapping[str, float], extra: float = 0.0) -> Iterator[Callable[[str], None]]:
+    """Show the running stage and the time left on a terminal; stay quiet elsewhere.
+
+    Parameters
+    ----------
+    stages : mapping of str to float
+        Each stage and the seconds it is expected to take, such as :func:`expected_seconds` gives.
+    extra : float
+        Seconds expected outside the stages (reading, writing).
+    """
+    if not err.is_terminal:
+        yield lambda stage: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("about"))
+    with Progress(*columns, TimeRemainingColumn(), TextColumn("left"), console=err, transient=True) as bar:
+        task = bar.add_task("Starting", total=sum(stages.values()) + extra)
+        running: list[str] = []
+
+        def next_stage(stage: str) -> None:
+            for done in running:
+                bar.advance(task, stages.get(done, extra / 2))
+            running[:] = [stage]
+            bar.update(task, description=stage)
+
+        yield next_stage
+
+
+def expected_seconds(folder: Path, stages: Mapping[str, float]) -> dict[str, float]:
+    """Return the seconds each stage took in the folder's last run; ``stages`` where there was none.
+
+    Examples
+    --------
+    >>> expected_seconds(Path("never made"), {"Demand": 2.0})
+    {'Demand': 2.0}
+    """
+    try:
+        rows = json.loads((folder / "timings.json").read_text(encoding="utf-8"))["timings"]
+        last = {str(row["stage"]): max(float(row["seconds"]), 0.01) for row in rows}
+    except (OSError, ValueError, KeyError, TypeError):
+        last = {}
+    return {stage: last.get(stage, seconds) for stage, seconds in stages.items()}
