@@ -1,5 +1,6 @@
 """The tables a plan needs: settings, reading, checking, quarantine, the Market."""
 
+from geomarket.market.cluster_files import ClusterFiles, read_cluster_files
 from geomarket.market.connection import baskets_table, connect, sales_table
 from geomarket.market.corrections import NeighbourhoodFiles, read_neighbourhood_files
 from geomarket.market.load import load_market
@@ -11,6 +12,7 @@ from geomarket.market.templates import write_template
 
 __all__ = [
     "AreaLayer",
+    "ClusterFiles",
     "Market",
     "NeighbourhoodFiles",
     "PlanSettings",
@@ -22,6 +24,7 @@ __all__ = [
     "load_market",
     "parse_settings",
     "quality_report",
+    "read_cluster_files",
     "read_neighbourhood_files",
     "read_settings",
     "sales_table",

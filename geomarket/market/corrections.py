@@ -15,7 +15,7 @@ from geomarket.market.files import CSV, EXCEL, PARQUET, Source, find_sources, re
 from geomarket.market.settings import PlanSettings
 from geomarket.market.spelling import did_you_mean
 
-__all__ = ["NeighbourhoodFiles", "read_neighbourhood_files"]
+__all__ = ["NeighbourhoodFiles", "read_neighbourhood_files", "refuse_twice", "single_source", "table_as_text"]
 
 _SEPARATORS = ",;\t"
 _OVERRIDES = ("cell", "neighbourhood", "reason", "author")
@@ -81,15 +81,8 @@ def read_neighbourhood_files(settings: PlanSettings) -> NeighbourhoodFiles:
     sources: list[Source] = []
 
     def source_of(key: str, name: str) -> Source:
-        found = find_sources(f"neighbourhoods {key}", [name], settings.folder)
-        if len(found) > 1:
-            raise TableError(f"neighbourhoods {key}: {name} stands for several files; expected one.")
-        if found[0].stamp[0] > _LARGEST_MB * 2**20:
-            raise TableError(
-                f"neighbourhoods {key}: {found[0].name} is larger than {_LARGEST_MB} MB; is it the file you mean?"
-            )
-        sources.extend(found)
-        return found[0]
+        sources.append(single_source(f"neighbourhoods {key}", name, settings))
+        return sources[-1]
 
     scheme = overrides = names = None
     if chosen.scheme is not None:
@@ -103,18 +96,69 @@ def read_neighbourhood_files(settings: PlanSettings) -> NeighbourhoodFiles:
         scheme = source.path.read_text(encoding="utf-8-sig")
     if chosen.overrides is not None:
         source = source_of("overrides", chosen.overrides)
-        rows = _rows("neighbourhoods overrides", source, _OVERRIDES)
+        rows = table_as_text("neighbourhoods overrides", source, _OVERRIDES)
         overrides = rows.assign(cell=_cells("neighbourhoods overrides", source, rows["cell"]))
-        _refuse_twice("neighbourhoods overrides", source, overrides["cell"], lambda cell: f"{cell:x}")
+        refuse_twice("neighbourhoods overrides", source, overrides["cell"], lambda cell: f"{cell:x}")
     if chosen.names is not None:
         source = source_of("names", chosen.names)
-        names = _rows("neighbourhoods names", source, _NAMES)
-        _refuse_twice("neighbourhoods names", source, names["neighbourhood"], str)
+        names = table_as_text("neighbourhoods names", source, _NAMES)
+        refuse_twice("neighbourhoods names", source, names["neighbourhood"], str)
     return NeighbourhoodFiles(scheme, overrides, names, tuple(sources))
 
 
-def _rows(what: str, source: Source, columns: tuple[str, ...]) -> pd.DataFrame:
-    """Read a table as text; every value of the columns must be there."""
+def single_source(what: str, name: str, settings: PlanSettings) -> Source:
+    """Find the one file a setting names.
+
+    Parameters
+    ----------
+    what : str
+        The setting, for messages.
+    name : str
+        As the setting has it.
+    settings : PlanSettings
+        Relative names start from its folder.
+
+    Returns
+    -------
+    Source
+
+    Raises
+    ------
+    MissingDataError
+        If there is no such file.
+    TableError
+        If the name stands for several files, or for a file of a size no such file has.
+    """
+    found = find_sources(what, [name], settings.folder)
+    if len(found) > 1:
+        raise TableError(f"{what}: {name} stands for several files; expected one.")
+    if found[0].stamp[0] > _LARGEST_MB * 2**20:
+        raise TableError(f"{what}: {found[0].name} is larger than {_LARGEST_MB} MB; is it the file you mean?")
+    return found[0]
+
+
+def table_as_text(what: str, source: Source, columns: tuple[str, ...]) -> pd.DataFrame:
+    """Read a short table made by hand as text; every value of the columns must be there.
+
+    Parameters
+    ----------
+    what : str
+        The setting, for messages.
+    source : Source
+        CSV, Excel or Parquet.
+    columns : tuple of str
+        Those it must have; others are left out.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by line of the file.
+
+    Raises
+    ------
+    TableError
+        If it can't be read, or lacks a column or a value.
+    """
     frame = _as_text(what, source)
     absent = [name for name in columns if name not in frame.columns]
     if absent:
@@ -197,7 +241,8 @@ def _cell(text: str) -> int | None:
     return None
 
 
-def _refuse_twice(what: str, source: Source, values: pd.Series, shown: Callable[..., str]) -> None:
+def refuse_twice(what: str, source: Source, values: pd.Series, shown: Callable[..., str]) -> None:
+    """Raise a TableError that names the lines where ``values`` (indexed by line) holds something twice."""
     twice = values[values.duplicated(keep=False)]
     if len(twice):
         raise TableError(

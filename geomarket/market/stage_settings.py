@@ -229,11 +229,32 @@ class StoreClusterSettings(Section):
     """Weight of the store's size; small, because planogram sizes within a cluster serve small and large stores."""
     format_weight: float = Field(default=0.1, ge=0)
     """Weight of the store's format."""
+    competition_weight: float = Field(default=0.0, ge=0)
+    """Weight of the share of nearby trade that goes to competitors, by the catchment model."""
+    features: dict[str, Positive] = {}
+    """Further features and their weights, such as { income = 0.5, region = 0.2 }: rates and means of the area layers
+    (averaged over the catchment) or columns of stores. Revenue and protected traits are refused."""
+    composition: Literal["hellinger", "clr"] = "hellinger"
+    """How shares become distances: Hellinger, or centred log-ratios, which let small shares weigh as much as large."""
+    min_stability: Share = 0.5
+    """Numbers of clusters that come back less well than this when stores are resampled (adjusted Rand index) are not
+    offered to the frontier, unless none does better."""
+    merge_single: bool = True
+    """A store that is alone in its cluster joins the next-nearest one."""
+    overrides: str | None = None
+    """Table with store_id, store_cluster, reason: stores the planner puts into another cluster."""
+    frozen: str | None = None
+    """store_clusters.json of an earlier plan: its clusters are kept, new stores join the nearest."""
+    refresh: bool = False
+    """With frozen: cluster anew all the same, and show who moved."""
 
     @model_validator(mode="after")
     def _something_weighs(self) -> StoreClusterSettings:
-        if self.catchment_weight + self.mix_weight + self.size_weight + self.format_weight <= 0:
+        weights = (self.catchment_weight, self.mix_weight, self.size_weight, self.format_weight)
+        if sum(weights) + self.competition_weight + sum(self.features.values()) <= 0:
             raise ValueError("at least one of the weights must be above 0")
+        if self.refresh and self.frozen is None:
+            raise ValueError("refresh needs frozen, the clustering to compare with")
         return self
 
 

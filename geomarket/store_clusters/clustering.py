@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -39,7 +39,9 @@ class ClusterRange(Result):
         Number of clusters by evidence of structure alone; what it is worth in money is the frontier's question.
     reason : str
     nested : bool
-        True when every clustering splits the one before (``method="ward"``).
+        True when every clustering splits the one before (``method="ward"``, nothing merged).
+    reasons : dict of int to Series
+        Why a store is not where the features put it (merged, because it stood alone), by store_id.
     """
 
     table: pd.DataFrame
@@ -47,6 +49,7 @@ class ClusterRange(Result):
     chosen: int
     reason: str
     nested: bool
+    reasons: dict[int, pd.Series] = field(default_factory=dict)
 
     def summary(self) -> list[str]:
         """Say which number of clusters the evidence speaks for, and how clearly."""
@@ -72,6 +75,7 @@ def cluster_range(
     numbers: Iterable[int] | None = None,
     weights: Mapping[str, float] | None = None,
     method: Literal["kmeans", "ward"] = "kmeans",
+    merge_single: bool = False,
     n_init: int = 20,
     n_bootstrap: int = 20,
     random_state: int = 0,
@@ -90,6 +94,10 @@ def cluster_range(
         Block weights, see :meth:`StoreFeatures.points`.
     method : {"kmeans", "ward"}
         ``ward`` gives nested clusters (each step splits one), ``kmeans`` tighter ones for each number.
+    merge_single : bool
+        Give stores that are alone in their cluster to the next-nearest one. A clustering then stands under the number
+        of clusters it really has, and a number that comes up twice keeps the first. A clustering of single stores
+        throughout stays as it is.
     n_init : int
         Starts of k-means.
     n_bootstrap : int
@@ -120,11 +128,20 @@ def cluster_range(
     total = float(((values - values.mean(axis=0)) ** 2).sum())
     tree = linkage(values, "ward") if method == "ward" and n_stores > 1 else None
     labels: dict[int, pd.Series] = {}
+    reasons: dict[int, pd.Series] = {}
     rows = []
-    for n_clusters in wanted:
-        raw = _partition(values, n_clusters, n_init, random_state, tree)
+    for asked in wanted:
+        raw = _partition(values, asked, n_init, random_state, tree)
         codes = _code(raw, points.index)
+        if merge_single:
+            codes, why = _merge_single(points, codes, pd.Series("", index=points.index, dtype="str"))
+            raw = pd.factorize(codes)[0]
+        n_clusters = codes.nunique()
+        if n_clusters in labels:
+            continue
         labels[n_clusters] = codes
+        if merge_single:
+            reasons[n_clusters] = why
         within = sum(
             float(((values[raw == g] - values[raw == g].mean(axis=0)) ** 2).sum()) for g in np.unique(raw)
         )
@@ -143,7 +160,8 @@ def cluster_range(
     table = pd.DataFrame(rows)
     chosen, reason = _choose(table)
     table["chosen"] = table["n_clusters"] == chosen
-    return ClusterRange(table, labels, chosen, reason, nested=method == "ward")
+    nested = method == "ward" and not any(why.ne("").any() for why in reasons.values())
+    return ClusterRange(table, labels, chosen, reason, nested, reasons)
 
 
 def _partition(

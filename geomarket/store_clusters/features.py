@@ -206,11 +206,12 @@ def store_features(
     stores: pd.DataFrame,
     *,
     competition: pd.Series | pd.DataFrame | None = None,
+    extra: pd.DataFrame | None = None,
     labels: Mapping[str, str] | None = None,
     composition: Literal["hellinger", "clr"] = "hellinger",
     size_column: str = "size_m2",
 ) -> StoreFeatures:
-    """Describe every store by catchment, category mix, size, format and competition.
+    """Describe every store by catchment, category mix, size, format, competition and whatever else is known.
 
     Parameters
     ----------
@@ -222,8 +223,12 @@ def store_features(
         store_id; ``size_column`` (m²) and ``format`` where known. Every store of it is described.
     competition : Series (index store_id) or DataFrame (store_id and one or more figures), optional
         How much competition each store meets, in any unit.
+    extra : DataFrame, optional
+        store_id and further columns, each a block of its own name: figures (income of the catchment, parking spaces)
+        are scaled to variance 1, words (region, owner) become a share of 0 or 1 each. A column that can tell what a
+        store turns over is refused.
     labels : mapping of str to str, optional
-        Readable name of a neighbourhood code or category.
+        Readable name of a neighbourhood code, category or extra column.
     composition : {"hellinger", "clr"}
         See :func:`composition_coordinates`.
     size_column : str
@@ -239,7 +244,9 @@ def store_features(
     Raises
     ------
     TableError
-        If store ids repeat, or if profile or mix name stores that are not in ``stores``.
+        If store ids repeat, or if a table names stores that are not in ``stores``.
+    SettingsError
+        If an extra column is revenue by its name, or has the name of another block. Leave it out, or rename it.
     NotSupportedError
         If no block can tell the stores apart.
     """
@@ -257,6 +264,8 @@ def store_features(
     blocks.append(_format_block(stores, ids))
     if competition is not None:
         blocks.append(_competition_block(competition, ids))
+    if extra is not None:
+        blocks += _extra_blocks(extra, ids, names)
 
     dropped: list[tuple[str, str]] = []
     kept: list[_Block] = []
@@ -428,3 +437,49 @@ def _competition_block(competition: pd.Series | pd.DataFrame, ids: pd.Index) -> 
     )
     spread = filled.std(ddof=0)
     return _Block("competition", filled, filled / spread.where(spread > 0, 1.0), labels, imputed)
+
+
+def _extra_blocks(extra: pd.DataFrame, ids: pd.Index, labels: Mapping[str, str]) -> list[_Block]:
+    frame = extra.assign(store_id=extra["store_id"].astype(str)).set_index("store_id")
+    unknown = sorted(set(frame.index) - set(ids))
+    if unknown:
+        raise TableError(f"extra: {len(unknown)} stores are not in stores ({', '.join(unknown[:3])}).")
+    for column in frame.columns:
+        if column in DEFAULT_WEIGHTS:
+            raise SettingsError(
+                f"store feature {column!r} has the name of a block of its own: rename the column."
+            )
+        if _tells_revenue(str(column)):
+            raise SettingsError(
+                f"store feature {column!r}: revenue and volume are kept out of store clusters. A cluster of stores "
+                "that sell a lot is a grade, not a description of what its customers want."
+            )
+    frame = frame.reindex(ids)
+    return [_extra_block(str(column), frame[column], labels.get(str(column))) for column in frame.columns]
+
+
+def _tells_revenue(name: str) -> bool:
+    words = set(name.lower().replace("-", "_").split("_"))
+    return bool(words & {"revenue", "sales", "turnover", "takings", "units", "margin", "profit", "umsatz"})
+
+
+def _extra_block(name: str, values: pd.Series, label: str | None) -> _Block:
+    readable = label or name.replace("_", " ")
+    if pd.api.types.is_numeric_dtype(values):
+        figures = values.astype(float)
+        raw = figures.fillna(figures.median()).to_frame(name)
+        imputed = pd.DataFrame(
+            {
+                "store_id": values.index[values.isna()],
+                "feature": name,
+                "value": raw.loc[values.isna(), name].to_numpy(),
+                "reason": "unknown: the chain's median taken",
+            }
+        )
+        known = figures.notna().any()
+        return _Block(name, raw, raw, {name: readable}, imputed, "" if known else "known for no store")
+    words = values.fillna("unknown").astype(str)
+    raw = pd.get_dummies(words, dtype=float).sort_index(axis=1)
+    labels = {f"{name}:{column}": f"{readable} {column}" for column in raw.columns}
+    raw.columns = [f"{name}:{column}" for column in raw.columns]
+    return _Block(name, raw, raw, labels, reason="" if values.notna().any() else "known for no store")

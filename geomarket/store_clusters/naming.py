@@ -48,8 +48,10 @@ def _phrases(features: StoreFeatures, inside: pd.Series, weights: Mapping[str, f
             continue
         if block == "size":
             found.append((strength, block, "large stores" if z > 0 else "small stores"))
-        elif block == "competition":
+        elif block in ("competition", feature):
             found.append((strength, block, f"{'high' if z > 0 else 'low'} {label}"))
+        elif z > 0 and block not in DEFAULT_WEIGHTS:
+            found.append((strength, block, str(label)))
         elif z > 0:
             phrase = {"catchment": label, "format": label}.get(block, f"strong in {label}")
             found.append((strength, block, str(phrase)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +21,9 @@ __all__ = [
     "ClusterMoves",
     "clustering_version",
     "compare_clusters",
+    "continued_codes",
     "freeze_clusters",
+    "frozen_labels",
     "override_clusters",
     "thaw_clusters",
 ]
@@ -29,7 +32,10 @@ _FORMAT = "geomarket store clusters 1"
 
 
 def override_clusters(
-    clustering: StoreClustering, features: StoreFeatures, overrides: pd.DataFrame
+    clustering: StoreClustering,
+    features: StoreFeatures,
+    overrides: pd.DataFrame,
+    weights: Mapping[str, float] | None = None,
 ) -> StoreClustering:
     """Move stores to clusters a planner has chosen, and describe the clusters anew.
 
@@ -42,6 +48,8 @@ def override_clusters(
     overrides : DataFrame
         store_id, store_cluster, reason: one row per store to move. A code that isn't in use yet starts a new
         cluster.
+    weights : mapping of block to weight, optional
+        See :meth:`StoreFeatures.points`.
 
     Returns
     -------
@@ -80,7 +88,7 @@ def override_clusters(
     moved, why = labels.copy(), reasons.copy()
     moved.loc[stores] = overrides["store_cluster"].astype(str).to_numpy()
     why.loc[stores] = ("planner: " + overrides["reason"].astype(str).str.strip()).to_numpy()
-    return describe_clusters(features, moved, reasons=why, evidence=clustering.evidence)
+    return describe_clusters(features, moved, weights=weights, reasons=why, evidence=clustering.evidence)
 
 
 def clustering_version(labels: pd.Series) -> str:
@@ -133,27 +141,29 @@ def freeze_clusters(clustering: StoreClustering) -> str:
     )
 
 
-def thaw_clusters(text: str, features: StoreFeatures) -> StoreClustering:
-    """Read a frozen clustering back for the stores there are today.
+def frozen_labels(text: str) -> pd.Series:
+    """Read who was in which cluster from a frozen clustering.
 
     Parameters
     ----------
     text : str
         From :func:`freeze_clusters`.
-    features : StoreFeatures
-        Today's features, for the profile.
 
     Returns
     -------
-    StoreClustering
-        Frozen stores keep their cluster and clusters their name. A store opened since goes to the nearest cluster
-        and says so in ``reason``; stores closed since are left out.
+    Series
+        store_cluster by store_id (index), stores closed since included.
 
     Raises
     ------
     TableError
         If the text isn't a frozen clustering, or was changed by hand since (its version no longer fits).
     """
+    return _read_frozen(text)[0]
+
+
+def _read_frozen(text: str) -> tuple[pd.Series, pd.Series, dict[str, str]]:
+    """Return labels and reasons by store, and names by code."""
     try:
         held = json.loads(text)
         labels = pd.Series({row["store_id"]: row["store_cluster"] for row in held["stores"]}, dtype="str")
@@ -170,7 +180,36 @@ def thaw_clusters(text: str, features: StoreFeatures) -> StoreClustering:
             f"store clusters: version {version} doesn't fit the stores listed. Change clusters with override_clusters "
             "and freeze again."
         )
-    points = features.points()
+    return labels.rename_axis("store_id"), reasons, names
+
+
+def thaw_clusters(
+    text: str, features: StoreFeatures, weights: Mapping[str, float] | None = None
+) -> StoreClustering:
+    """Read a frozen clustering back for the stores there are today.
+
+    Parameters
+    ----------
+    text : str
+        From :func:`freeze_clusters`.
+    features : StoreFeatures
+        Today's features, for the profile and for the place of new stores.
+    weights : mapping of block to weight, optional
+        See :meth:`StoreFeatures.points`.
+
+    Returns
+    -------
+    StoreClustering
+        Frozen stores keep their cluster and clusters their name. A store opened since goes to the nearest cluster
+        and says so in ``reason``; stores closed since are left out.
+
+    Raises
+    ------
+    TableError
+        If the text isn't a frozen clustering, or was changed by hand since (its version no longer fits).
+    """
+    labels, reasons, names = _read_frozen(text)
+    points = features.points(weights)
     old = points.index.isin(labels.index)
     if not old.any():
         raise TableError("store clusters: none of the frozen stores is there any more.")
@@ -182,7 +221,7 @@ def thaw_clusters(text: str, features: StoreFeatures) -> StoreClustering:
         here[row] = str(centres.index[int(distance.argmin())])
         why[row] = "opened since the clusters were frozen: nearest cluster"
     codes, texts = (pd.Series(values, index=points.index, dtype="str") for values in (here, why))
-    described = describe_clusters(features, codes, reasons=texts)
+    described = describe_clusters(features, codes, weights=weights, reasons=texts)
     table = described.table.assign(
         name=described.table["store_cluster"].map(names).fillna(described.table["name"])
     )
@@ -268,3 +307,34 @@ def compare_clusters(before: pd.Series, after: pd.Series) -> ClusterMoves:
     )
     agreement = float(adjusted_rand_score(before[both].to_numpy(), after[both].to_numpy()))
     return ClusterMoves(table, matches, agreement)
+
+
+def continued_codes(before: pd.Series, after: pd.Series) -> pd.Series:
+    """Give the clusters of a refresh the codes of the clusters they continue, so that C3 stays C3.
+
+    Parameters
+    ----------
+    before, after : Series
+        store_cluster by store_id (index).
+
+    Returns
+    -------
+    Series
+        ``after`` with the codes of ``before``; clusters that continue none get the next free numbers.
+
+    Examples
+    --------
+    >>> before = pd.Series({"a": "C1", "b": "C1", "c": "C2"})
+    >>> continued_codes(before, pd.Series({"a": "C2", "b": "C2", "c": "C1", "d": "C3"})).tolist()
+    ['C1', 'C1', 'C2', 'C3']
+    """
+    moves = compare_clusters(before, after)
+    code = dict(zip(moves.matches["after"], moves.matches["before"]))
+    taken = set(before.unique())
+    number = 1
+    for name in sorted(set(after.unique()) - set(code), key=lambda text: (len(text), text)):
+        while f"C{number}" in taken:
+            number += 1
+        code[name] = f"C{number}"
+        taken.add(code[name])
+    return after.map(code).astype("str")
