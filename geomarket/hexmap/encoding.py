@@ -7,8 +7,13 @@ unit is 2\\ :sup:`-24` of the world's width in Web Mercator at resolution 8 (abo
 coarser with the cells; a corner lies within one unit of its place. What is left are small integers: zigzag, split
 into byte planes and gzipped, less than two bytes a cell.
 
-Coarser levels are sent too. Every figure of a parent is computed from the finest level, never from another
-summary: the majority of majorities is not the majority.
+Figures are integers, one or two bytes each, 0 where missing. Hexagons smaller than the areas their figures come
+from repeat whole rows of figures, so such columns are stored row by row, where gzip finds the repeats; others column
+by column.
+
+Of coarser levels only the shapes are sent, and how many of the finest cells each sums up: children of a parent stand
+together, so the browser can sum up their figures itself. It does so from the finest level, never from another summary:
+the majority of majorities is not the majority.
 """
 
 from __future__ import annotations
@@ -27,8 +32,9 @@ from geomarket.errors import TableError
 from geomarket.hexes.cells import cell_boundaries, cell_centres, parents
 
 __all__ = [
-    "NO_CLASS",
-    "NO_DATA",
+    "MAX_CLASSES",
+    "MISSING",
+    "WEIGHT",
     "WORLD",
     "HexColumn",
     "as_script_json",
@@ -43,16 +49,19 @@ __all__ = [
 
 WORLD = 1 << 24
 """Width of the world in the units of stores and lines, and of hexagons of resolution 8."""
-NO_DATA = 65535
-"""Code of a missing number."""
-NO_CLASS = 255
-"""Code of a missing class."""
+MISSING = 0
+"""Code of a missing number or class."""
+MAX_CLASSES = 254
+WEIGHT = "weight:"
+"""Name of the column that coarser levels are weighted by, where no other column holds the same figures."""
 _MERCATOR_LIMIT = 85.05112877980659
 _CORNER_NUMBERS = 12
 _COARSEST_CELLS = 400
-_LEVEL = 6
-_MEAN_STEPS, _SUM_STEPS = 200, 2000
-_MANY_CELLS = 60_000
+_LEVEL, _QUICK = 6, 1
+# steps over a column's range: at least, at most, and how many all cells together may have in between
+_STEPS = {"mean": (50, 200, 12e6), "sum": (200, 4000, 48e6)}
+_MOST_CODES = 65_534
+_PROBE_CELLS = 40_000
 _CENTRE_REFINEMENT = 4
 _CHILDREN = 7
 _LARGEST_WORLD = 1 << 30
@@ -70,14 +79,16 @@ class HexColumn:
     name : str
         Key of the column in the browser.
     values : ndarray of shape (n_cells,)
-        Numbers (NaN where missing), or for ``kind="class"`` integer codes from 0 to 254 (-1 where missing).
+        Numbers (NaN where missing), or for ``kind="class"`` integer codes from 0 to 253 (-1 where missing).
     kind : {"mean", "sum", "class"}
         How a coarser level is made: ``mean`` averages by ``weight``; ``sum`` adds up and is shown per finest
         cell, so that one legend fits every level; ``class`` takes the class with most ``weight``.
     step : float or None
-        Rounding step. None: the largest of 1, 2 and 5 times a power of ten that keeps at least 200 steps over the
-        range (2,000 of a sum): finer than a colour, about as fine as a tooltip shows. Beyond 60,000 cells fewer
-        steps are kept, in proportion, but never fewer than 50 (500): a page has to stay small enough to mail.
+        Rounding step, of a sum's square root: amounts range from a hamlet's to a city centre's, and small ones are
+        kept as well as large ones. None: the range is cut into at least 200 steps of 1, 2 or 5 times a power of ten,
+        that of a sum's square roots into 4,000: finer than a colour, about as fine as a tooltip shows. Beyond 60,000
+        cells (of a sum 12,000) fewer steps are kept, in proportion, but never fewer than 50 (200): a page has to stay
+        small enough to mail.
     """
 
     name: str
@@ -195,8 +206,8 @@ def encode_hexes(
     Returns
     -------
     dict
-        JSON-able: ``levels``, ``columns``, ``meridian`` and the base64 ``blob``. Level 0 is the finest and
-        holds the cells sorted by index: see :func:`encode_members`.
+        JSON-able: ``levels``, ``columns``, ``weight`` (name of the weighing column), ``meridian`` and the base64
+        ``blob``. Level 0 is the finest and holds the cells sorted by index: see :func:`encode_members`.
 
     Raises
     ------
@@ -219,38 +230,51 @@ def encode_hexes(
             f"hexes: {len(twice):,} cells occur more than once ({', '.join(f'{c:x}' for c in twice[:3])}). "
             "Aggregate to one row per cell."
         )
-    weights = np.ones(len(cells)) if weight is None else np.nan_to_num(np.asarray(weight, float)[order])
     if meridian is None:
         meridian = central_meridian(cell_centres(cells)[0])
+    columns, weighing = _with_weight(columns, weight)
     scales = [_scale(column, len(cells)) for column in columns]
 
     stream = _Stream()
     levels = []
     for level_resolution in range(resolution, -1, -1):
         if level_resolution == resolution:
-            level_cells, member = cells, np.arange(len(cells))
+            level_cells, children = cells, np.ones(len(cells), dtype=np.int64)
         else:
-            level_cells, member = np.unique(parents(cells, level_resolution), return_inverse=True)
+            level_cells, children = np.unique(parents(cells, level_resolution), return_counts=True)
         head = _add_geometry(stream, level_cells, meridian, level_world(level_resolution))
         head["resolution"] = level_resolution
-        head["children"] = stream.add_unsigned(np.bincount(member, minlength=len(level_cells)))
-        head["columns"] = [
-            _add_column(stream, column, scale, member, len(level_cells), weights, order)
-            for column, scale in zip(columns, scales)
-        ]
+        head["children"] = stream.add_unsigned(children)
         levels.append(head)
         if len(level_cells) <= coarsest_cells:
             break
+    codes = [_codes(column, scale)[order] for column, scale in zip(columns, scales)]
+    heads = _add_columns(stream, codes)
     return {
         "world": WORLD,
         "meridian": round(meridian, 6),
         "levels": levels,
+        "weight": weighing,
         "columns": [
-            {"name": column.name, "kind": column.kind, "step": step, "offset": offset}
-            for column, (step, offset) in zip(columns, scales)
+            {"name": column.name, "kind": column.kind, "step": step, "offset": offset, **head}
+            for column, (step, offset), head in zip(columns, scales, heads)
         ],
         "blob": stream.blob(),
     }
+
+
+def _with_weight(
+    columns: Sequence[HexColumn], weight: npt.NDArray[np.float64] | None
+) -> tuple[list[HexColumn], str | None]:
+    """Return the columns with the weights among them, and the name of the column that holds the weights."""
+    columns = list(columns)
+    if weight is None:
+        return columns, None
+    weight = np.nan_to_num(np.asarray(weight, dtype=float))
+    for column in columns:
+        if column.kind == "sum" and np.array_equal(np.nan_to_num(np.asarray(column.values, float)), weight):
+            return columns, column.name
+    return [*columns, HexColumn(WEIGHT, weight, "sum")], WEIGHT
 
 
 def encode_members(groups: Sequence[npt.NDArray[np.int64]]) -> dict[str, Any]:
@@ -376,14 +400,14 @@ def _within_half_world(dx: FloatArray) -> FloatArray:
 
 
 def _scale(column: HexColumn, n_cells: int) -> tuple[float, float]:
-    """Return (step, offset) of a numeric column; classes need none."""
+    """Return (step, offset) of a numeric column, a sum's in square roots; classes need none."""
     if column.kind == "class":
-        if column.values.size and int(np.max(column.values)) >= NO_CLASS:
+        if column.values.size and int(np.max(column.values)) >= MAX_CLASSES:
             raise TableError(
-                f"hexes: column '{column.name}' has more than {NO_CLASS} classes. Show a coarser classification."
+                f"hexes: column '{column.name}' has more than {MAX_CLASSES} classes. Show a coarser classification."
             )
         return 1.0, 0.0
-    known = np.asarray(column.values, float)
+    known = _stored(column)
     known = known[np.isfinite(known)]
     if known.size == 0:
         return 1.0, 0.0
@@ -391,13 +415,21 @@ def _scale(column: HexColumn, n_cells: int) -> tuple[float, float]:
     span = high - low
     step = column.step
     if step is None:
-        steps = (_SUM_STEPS if column.kind == "sum" else _MEAN_STEPS) * min(
-            1.0, max(0.25, _MANY_CELLS / n_cells)
-        )
-        step = _round_down(span / steps) if span > 0 else 1.0
-    if span / step > NO_DATA - 2:
-        step = span / (NO_DATA - 2)
+        least, most, together = _STEPS[column.kind]
+        steps = float(np.clip(together / n_cells, least, most))
+        # nobody reads a square root: its steps need not be round
+        fine = span / steps if column.kind == "sum" else _round_down(span / steps) if span > 0 else 1.0
+        step = fine or 1.0
+    if span / step > _MOST_CODES - 1:
+        step = span / (_MOST_CODES - 1)
+    # zero stays exactly zero
     return float(step), float(np.floor(low / step) * step)
+
+
+def _stored(column: HexColumn) -> npt.NDArray[np.float64]:
+    """Return the figures as they are rounded: a sum's signed square roots."""
+    values = np.asarray(column.values, dtype=float)
+    return np.sign(values) * np.sqrt(np.abs(values)) if column.kind == "sum" else values
 
 
 def _round_down(step: float) -> float:
@@ -406,76 +438,68 @@ def _round_down(step: float) -> float:
     return max(k * power for k in (1.0, 2.0, 5.0) if k * power <= step * (1 + 1e-9))
 
 
-def _add_column(
-    stream: _Stream,
-    column: HexColumn,
-    scale: tuple[float, float],
-    member: IntArray,
-    count: int,
-    weights: npt.NDArray[np.float64],
-    order: IntArray,
-) -> dict[str, Any]:
-    values = np.asarray(column.values)[order]
+def _codes(column: HexColumn, scale: tuple[float, float]) -> IntArray:
+    """Return a column's figures as integers from 1, 0 where missing."""
     if column.kind == "class":
-        codes = majority(values.astype(np.int64), weights, member, count)
-        codes = np.where(codes < 0, NO_CLASS, codes)
-        stream.add_unsigned(codes)
-        return {"planes": 1, "delta": False}
-    figures = average(values.astype(float), weights if column.kind == "mean" else None, member, count)
+        return np.maximum(np.asarray(column.values, dtype=np.int64), -1) + 1
     step, offset = scale
-    known = np.isfinite(figures)
-    codes = np.full(count, NO_DATA, dtype=np.int64)
-    codes[known] = np.clip(np.rint((figures[known] - offset) / step), 0, NO_DATA - 1).astype(np.int64)
-    # smooth fields pack better as differences, noisy ones as they are: take the shorter
-    delta = np.diff(codes, prepend=0) & 0xFFFF
-    use_delta = _packed_size(delta) < _packed_size(codes)
-    return {"planes": stream.add_unsigned(delta if use_delta else codes), "delta": bool(use_delta)}
-
-
-def _packed_size(codes: IntArray) -> int:
-    stream = _Stream()
-    stream.add_unsigned(codes)
-    return len(gzip.compress(b"".join(stream.parts), 1, mtime=0))
-
-
-def average(
-    values: npt.NDArray[np.float64],
-    weights: npt.NDArray[np.float64] | None,
-    member: IntArray,
-    count: int,
-) -> npt.NDArray[np.float64]:
-    """Return each group's mean over its known values, by weight; NaN where a group has none.
-
-    A group whose known values all have weight zero gets their plain mean.
-    """
+    values = _stored(column)
+    codes = np.full(len(values), MISSING, dtype=np.int64)
     known = np.isfinite(values)
-    plain_total = np.bincount(member[known], values[known], minlength=count)
-    plain_count = np.bincount(member[known], minlength=count).astype(float)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        plain = plain_total / plain_count
-        if weights is None:
-            return plain
-        total = np.bincount(member[known], (values * weights)[known], minlength=count)
-        mass = np.bincount(member[known], weights[known], minlength=count)
-        return np.where(mass > 0, total / mass, plain)
+    codes[known] = 1 + np.clip(np.rint((values[known] - offset) / step), 0, _MOST_CODES).astype(np.int64)
+    return codes
 
 
-def majority(
-    codes: IntArray, weights: npt.NDArray[np.float64], member: IntArray, count: int
-) -> npt.NDArray[np.int64]:
-    """Return each group's class with most weight (-1 where no cell has a class).
+def _add_columns(stream: _Stream, codes: Sequence[IntArray]) -> list[dict[str, Any]]:
+    """Append the finest level's figures, each column as it packs best; return how to read them."""
+    in_rows = _packed_in_rows(codes)
+    heads: list[dict[str, Any]] = []
+    for k, column in enumerate(codes):
+        if k in in_rows:
+            heads.append({"row": in_rows.index(k)})
+            continue
+        planes = 1 if column.max(initial=0) < 256 else 2
+        # smooth fields pack better as differences, noisy ones as they are: take the shorter
+        delta = np.diff(column, prepend=0) % 256**planes
+        use_delta = _packed_size(_planes(delta, planes)) < _packed_size(_planes(column, planes))
+        stream.parts.append(_planes(delta if use_delta else column, planes))
+        heads.append({"planes": planes, "delta": bool(use_delta)})
+    if in_rows:
+        stream.parts.append(_rows([codes[k] for k in in_rows]))
+    return heads
 
-    Counted over the finest cells. Ties, and groups without any weight, go by the number of cells and then to the
-    lower code, so that the order of rows can't matter.
+
+def _packed_in_rows(codes: Sequence[IntArray]) -> list[int]:
+    """Return which one-byte columns to store row by row, judged by a part of the cells.
+
+    Begins with all of them; beginning with the one that repeats least, a column leaves if it takes less on its own
+    than it adds to the rows.
     """
-    known = codes >= 0
-    n_classes = int(codes.max(initial=-1)) + 1
-    if n_classes == 0:
-        return np.full(count, -1, dtype=np.int64)
-    key = member[known] * n_classes + codes[known]
-    shape = (count, n_classes)
-    mass = np.bincount(key, weights[known], minlength=count * n_classes).reshape(shape)
-    cells = np.bincount(key, minlength=count * n_classes).reshape(shape)
-    heaviest = np.where((mass == mass.max(axis=1, keepdims=True)), cells, -1)
-    winner = np.argmax(heaviest, axis=1)
-    return np.where(cells.sum(axis=1) > 0, winner, -1)
+    narrow = [k for k, column in enumerate(codes) if column.max(initial=0) < 256]
+    if not narrow:
+        return []
+    middle = len(codes[0]) // 2
+    part = slice(max(0, middle - _PROBE_CELLS // 2), middle + _PROBE_CELLS // 2)
+    probe = {k: codes[k][part] for k in narrow}
+    repeats = {k: np.count_nonzero(np.diff(column) == 0) for k, column in probe.items()}
+    alone = {k: _packed_size(_planes(column, 1)) for k, column in probe.items()}
+    rows = narrow
+    packed = _packed_size(_rows([probe[k] for k in rows]))
+    for k in sorted(narrow, key=lambda k: (repeats[k], k)):
+        without = [j for j in rows if j != k]
+        smaller = _packed_size(_rows([probe[j] for j in without])) if without else 0
+        if smaller + alone[k] <= packed:
+            rows, packed = without, smaller
+    return rows if len(rows) > 1 else []
+
+
+def _planes(codes: IntArray, planes: int) -> bytes:
+    return b"".join(((codes >> (8 * plane)) & 0xFF).astype(np.uint8).tobytes() for plane in range(planes))
+
+
+def _rows(columns: Sequence[IntArray]) -> bytes:
+    return np.column_stack(columns).astype(np.uint8).tobytes()
+
+
+def _packed_size(content: bytes) -> int:
+    return len(gzip.compress(content, _QUICK, mtime=0))

@@ -123,15 +123,19 @@ def build_map(plan: Any, key: NeighbourhoodKey) -> dict[str, Any]:
 
 def _say_rounding(views: list[dict[str, Any]], columns: list[dict[str, Any]]) -> None:
     """Add to a number's note what its figures are rounded to, where a reader could notice."""
-    steps = {column["name"]: column["step"] for column in columns}
+    packed = {column["name"]: column for column in columns}
     for view in views:
         if view["kind"] != "number":
             continue
+        column, largest = packed[view["column"]], abs(view["breaks"][-1]) if view["breaks"] else 0.0
+        # a sum is rounded as its square root: the more, the coarser
+        summed = column["kind"] == "sum"
+        step = 2 * column["step"] * float(np.sqrt(largest)) if summed else column["step"]
         unit = 100.0 if view["format"]["style"] == "percent" else 1.0
-        shown = 10.0 ** -view["format"]["digits"]
-        if steps[view["column"]] * unit > shown * 1.001:
-            written = write_number(steps[view["column"]], view["format"])
-            view["note"] = f"{view['note']} On the map to the nearest {written}.".strip()
+        if step * unit > 10.0 ** -view["format"]["digits"] * 1.001:
+            written = write_number(float(f"{step:.1g}"), view["format"])
+            finer = ", finer where there is less" if summed else ""
+            view["note"] = f"{view['note']} On the map to the nearest {written}{finer}.".strip()
 
 
 def _cells(plan: Any) -> pd.DataFrame:

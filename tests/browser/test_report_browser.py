@@ -225,7 +225,7 @@ def test_tooltip_tells_the_hexagon_under_the_pointer(shown, plan):
     assert key.label(kind["supergroup"]) in text
     assert f"{kind['neighbourhood']} · " in text
     people = int(re.search(r"People\s+([\d,]+)", text)[1].replace(",", ""))
-    assert abs(people - cells["population"][i]) <= 1
+    assert people == pytest.approx(cells["population"][i], rel=0.001, abs=1)
     box, frame = tip.bounding_box(), shown.page.locator("[data-map=box]").bounding_box()
     assert box["x"] >= frame["x"]
     assert box["x"] + box["width"] <= frame["x"] + frame["width"] + 1

@@ -5,8 +5,7 @@
  * World coordinates: Web Mercator, 0..1 over the width of the world, y to the south.
  */
 
-const NO_DATA = 65535;
-const NO_CLASS = 255;
+const MISSING = 0;
 const CHILDREN = 7;
 /* one canvas path with thousands of hexagons is slower than many small paths, by far */
 const HEXAGONS_PER_PATH = 48;
@@ -53,6 +52,15 @@ export class PlaneReader {
     return values;
   }
 
+  /** Byte columns stored row by row: one array per column. */
+  rows(count, columns) {
+    const { bytes, position } = this;
+    this.position += count * columns;
+    return Array.from({ length: columns }, (_, k) =>
+      Uint32Array.from({ length: count }, (_, i) => bytes[position + i * columns + k]),
+    );
+  }
+
   /** Values stored as differences to their predecessor. */
   running(count, planes) {
     const values = this.signed(count, planes);
@@ -63,7 +71,7 @@ export class PlaneReader {
 
 /** One resolution: centres, corners and figures of its cells. */
 export class HexLevel {
-  constructor(head, columns, reader) {
+  constructor(head, reader) {
     this.resolution = head.resolution;
     this.count = head.count;
     this.world = head.world;
@@ -78,11 +86,8 @@ export class HexLevel {
       for (let i = 0; i < count; i += 1) this.corners[i * 12 + k] = offsets[i];
     }
     this.odd = new Map(Object.entries(head.odd).map(([i, ring]) => [Number(i), ring]));
+    /* how many of the finest cells each cell sums up */
     this.children = reader.unsigned(count, head.children);
-    this.values = {};
-    columns.forEach((column, k) => {
-      this.values[column.name] = readColumn(column, head.columns[k], count, reader);
-    });
     this.reach = this.#longestReach();
     this.buckets = null;
   }
@@ -201,24 +206,113 @@ function insideRing(ring, x, y) {
   return inside;
 }
 
-function readColumn(column, head, count, reader) {
-  const codes = reader.unsigned(count, head.planes);
-  if (column.kind === "class") {
-    return Int16Array.from(codes, (code) => (code === NO_CLASS ? -1 : code));
+/** Codes of every column of the finest level, 0 where missing. */
+function readCodes(columns, count, reader) {
+  const plain = columns.map(({ row, planes, delta }) => {
+    if (row !== undefined) return null;
+    const codes = reader.unsigned(count, planes);
+    const largest = 256 ** planes - 1;
+    if (delta) for (let i = 1; i < count; i += 1) codes[i] = (codes[i] + codes[i - 1]) & largest;
+    return codes;
+  });
+  const inRows = reader.rows(count, plain.filter((codes) => codes === null).length);
+  return plain.map((codes, k) => codes ?? inRows[columns[k].row]);
+}
+
+/** Figures from codes: NaN, or class -1, where missing. A sum was rounded as a signed square root. */
+function figuresOf({ kind, step, offset }, codes) {
+  if (kind === "class") return Int16Array.from(codes, (code) => code - 1);
+  return Float32Array.from(codes, (code) => {
+    if (code === MISSING) return NaN;
+    const figure = (code - 1) * step + offset;
+    return kind === "sum" ? figure * Math.abs(figure) : figure;
+  });
+}
+
+/**
+ * Figures of coarser cells, each from the finest cells it sums up: the mean by weight (of a sum: per finest cell), or
+ * the class with most weight. Ties, and cells without any weight, go by the number of cells and then to the lower
+ * code.
+ */
+export function summarise(kind, figures, weights, children) {
+  return kind === "class" ? majorities(figures, weights, children) : means(figures, kind === "sum" ? null : weights, children);
+}
+
+function means(figures, weights, children) {
+  const result = new Float32Array(children.length);
+  let from = 0;
+  for (let parent = 0; parent < children.length; parent += 1) {
+    const to = from + children[parent];
+    let [total, mass, plainTotal, known] = [0, 0, 0, 0];
+    for (let i = from; i < to; i += 1) {
+      if (!(figures[i] === figures[i])) continue;
+      known += 1;
+      plainTotal += figures[i];
+      if (!weights) continue;
+      mass += weights[i];
+      total += figures[i] * weights[i];
+    }
+    result[parent] = mass > 0 ? total / mass : plainTotal / known;
+    from = to;
   }
-  const values = new Float32Array(count);
-  let code = 0;
-  for (let i = 0; i < count; i += 1) {
-    code = head.delta ? (code + codes[i]) & 0xffff : codes[i];
-    values[i] = code === NO_DATA ? NaN : code * column.step + column.offset;
+  return result;
+}
+
+function majorities(codes, weights, children) {
+  const result = new Int16Array(children.length);
+  const classes = codes.reduce((most, code) => Math.max(most, code), -1) + 1;
+  let from = 0;
+  for (let parent = 0; parent < children.length; parent += 1) {
+    const to = from + children[parent];
+    const mass = new Float64Array(classes);
+    const cells = new Uint32Array(classes);
+    for (let i = from; i < to; i += 1) {
+      if (codes[i] < 0) continue;
+      mass[codes[i]] += weights ? weights[i] : 1;
+      cells[codes[i]] += 1;
+    }
+    let best = -1;
+    for (let code = 0; code < classes; code += 1) {
+      if (!cells[code]) continue;
+      if (best < 0 || mass[code] > mass[best] || (mass[code] === mass[best] && cells[code] > cells[best])) best = code;
+    }
+    result[parent] = best;
+    from = to;
   }
+  return result;
+}
+
+/** An object with a property per column that is made when it is first read. */
+function lazily(columns, make) {
+  const values = {};
+  columns.forEach((column, k) => {
+    Object.defineProperty(values, column.name, {
+      configurable: true,
+      enumerable: true,
+      get() {
+        const made = make(column, k);
+        Object.defineProperty(values, column.name, { value: made, enumerable: true });
+        return made;
+      },
+    });
+  });
   return values;
 }
 
 /** Decodes what Python's encode_hexes packed: levels from fine to coarse. */
-export async function decodeHexes(packed) {
-  const reader = new PlaneReader(await unpack(packed.blob));
-  return packed.levels.map((head) => new HexLevel(head, packed.columns, reader));
+export async function decodeHexes({ blob, levels: heads, columns, weight }) {
+  const reader = new PlaneReader(await unpack(blob));
+  const levels = heads.map((head) => new HexLevel(head, reader));
+  const [finest, ...coarser] = levels;
+  const codes = readCodes(columns, finest.count, reader);
+  finest.values = lazily(columns, (column, k) => figuresOf(column, codes[k]));
+  const figures = finest.values;
+  coarser.forEach((level) => {
+    level.values = lazily(columns, ({ name, kind }) =>
+      summarise(kind, figures[name], weight === null ? null : figures[weight], level.children),
+    );
+  });
+  return levels;
 }
 
 /** Decodes what Python's encode_members packed: one array of positions per group. */
