@@ -285,7 +285,7 @@ def test_planogram_sizes_follow_the_space() -> None:
 def test_summary_and_figure(plan: RangePlan) -> None:
     words = plan.summary()
     total = plan.spaces["margin"].sum()
-    assert f"{total:,.2f} a week" in words[0]
+    assert f"{total:,.2f} a week" in words[-1] and "in sample and flattering" in words[-1]
     assert "re-checked outside the solver" in " ".join(words)
     axes = plan.plot()
     assert len(axes.patches) == 2 * plan.spaces["store_cluster"].nunique()

@@ -7,6 +7,7 @@ from geomarket.assortment.rules import RangeLimit, RangeRules
 from geomarket.assortment.solving import SolverOptions
 from geomarket.assortment.spaces import planogram_sizes
 from geomarket.assortment.substitutes import strongest_substitutes
+from geomarket.assortment.valuation import range_margins
 
 __all__ = [
     "RangeLimit",
@@ -15,5 +16,6 @@ __all__ = [
     "SolverOptions",
     "plan_ranges",
     "planogram_sizes",
+    "range_margins",
     "strongest_substitutes",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ import pandas as pd
 
 from geomarket.assortment.data import SKIPPED_COLUMNS, CategoryData, RangeInputs, category_problem
 from geomarket.assortment.optimise import solve_ranges
+from geomarket.assortment.phases import WAITS, Phases, deal_phases, phase_name
 from geomarket.assortment.problem import RangeProblem
 from geomarket.assortment.rules import RangeRules
 from geomarket.assortment.solving import SolverOptions, SolverResult
@@ -57,10 +58,22 @@ CHANGE_COLUMNS = [
     "tier",
     "sku",
     "action",
+    "when",
     "facings",
     "units",
     "margin",
     "reason",
+]
+PHASE_COLUMNS = [
+    "phase",
+    "stores",
+    "listings",
+    "delistings",
+    "listings_median",
+    "listings_max",
+    "delistings_median",
+    "delistings_max",
+    "margin",
 ]
 SPACE_COLUMNS = [
     "store_cluster",
@@ -101,7 +114,8 @@ class RangePlan(Result):
         ``rank``: place in the cluster by expected margin per space, 1 the best.
     changes : DataFrame
         store_id, store_cluster, category, tier (the store's planogram size), sku, action ("list", "delist",
-        "keep"), facings, units, margin (that store's, per period; of a delisting what it brings today), reason.
+        "keep"), when ("phase 1" …, "after a trial", "stays"), facings, units, margin (that store's, per period; of a
+        delisting what it brings today), reason.
     solver : DataFrame
         category, status, objective, bound, lp_bound, gap, seconds, columns, rows, constraints_checked,
         worst_violation. The objective is the margin less the costs in the rules. ``seconds`` differ from run to run.
@@ -114,6 +128,9 @@ class RangePlan(Result):
         category, rule, checked, worst_violation: every rule recomputed outside the solver.
     skipped : DataFrame
         store_id, category, sku, reason: what could not be planned.
+    phases : DataFrame
+        phase ("today", "phase 1" …, "after a trial"), stores, listings, delistings, their median and largest number
+        in a store, margin (per period once the phase is done, by the same forecasts).
     rules : RangeRules
     period : str
         What units and margin are counted in ("week", "month").
@@ -128,19 +145,17 @@ class RangePlan(Result):
     skipped: pd.DataFrame
     rules: RangeRules
     period: str = "period"
+    phases: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=PHASE_COLUMNS))
 
     def summary(self) -> list[str]:
-        """Say what the ranges earn, what changes, and how surely they are the best."""
-        planned, today = self.spaces["margin"].sum(), self.spaces["margin_today"].sum()
-        share = f" ({planned / today - 1:+.1%})" if today > 0 else ""
+        """Say what changes, when, how surely the ranges are the best, and last what the forecasts promise."""
         actions = self.changes["action"].value_counts()
         n_stores = max(1, self.planograms["store_id"].nunique())
         lines = [
-            f"Planned ranges are expected to earn {planned:,.2f} a {self.period}, against {today:,.2f} for today's "
-            f"by the same forecasts{share}; listings chosen for a high forecast tend to fall short of it.",
             f"{int(actions.get('list', 0)):,} listings and {int(actions.get('delist', 0)):,} delistings over "
             f"{n_stores:,} stores: {int(actions.get('list', 0)) / n_stores:.1f} and "
             f"{int(actions.get('delist', 0)) / n_stores:.1f} a store; {int(actions.get('keep', 0)):,} stay.",
+            *self._phase_words(),
         ]
         planned_lines = self.table[self.table["status"] != "delist"]
         national = planned_lines.loc[planned_lines["scope"] == "national", "sku"].nunique()
@@ -167,6 +182,36 @@ class RangePlan(Result):
                 lines.append(f"Not proven to the gap asked for: {', '.join(late)}.")
         if len(self.skipped):
             lines.append(f"{len(self.skipped):,} entries could not be planned; see skipped.")
+        lines.append(self.claim())
+        return lines
+
+    def claim(self) -> str:
+        """What the forecasts that the ranges were chosen by promise: flattering, and said to be."""
+        planned, today = self.spaces["margin"].sum(), self.spaces["margin_today"].sum()
+        share = f" ({planned / today - 1:+.1%})" if today > 0 else ""
+        return (
+            f"By the forecasts they were chosen by, planned ranges earn {planned:,.2f} a {self.period} against "
+            f"{today:,.2f} for today's{share}: in sample and flattering, since listings chosen for a high forecast "
+            "tend to fall short of it. Judge them on other periods."
+        )
+
+    def _phase_words(self) -> list[str]:
+        first, waiting = (
+            self.phases[self.phases["phase"] == name].to_dict("records") for name in (phase_name(1), WAITS)
+        )
+        last = int(self.phases["phase"].astype(str).str.startswith("phase").sum())
+        lines = []
+        for row in first:
+            begin = f"The first of {last} phases makes" if last > 1 else "All at once:"
+            lines.append(
+                f"{begin} {row['listings_median']:.0f} listings and {row['delistings_median']:.0f} delistings in the "
+                f"median store, {row['listings_max']} and {row['delistings_max']} at most."
+            )
+        for row in waiting:
+            lines.append(
+                f"{row['listings']:,} listings and {row['delistings']:,} delistings wait for a trial: at the lower end "
+                "of what they bring they do not earn the cost of the change."
+            )
         return lines
 
     def plot(self, ax: Any = None) -> Any:
@@ -286,6 +331,7 @@ def plan_ranges(
         skipped=_joined([inputs.skipped, *(p.skipped for p in parts)], SKIPPED_COLUMNS),
         rules=rules,
         period=period,
+        phases=_phases([p for p in parts if p.steps]),
     )
 
 
@@ -307,6 +353,8 @@ class _Part:
     planograms: pd.DataFrame
     checks: pd.DataFrame
     skipped: pd.DataFrame
+    steps: tuple[float, ...] = ()
+    """Margin per period today, after each phase, and with what waits."""
 
 
 @dataclass(frozen=True)
@@ -344,6 +392,7 @@ def _plan_category(
     _log.info("%s: %s, gap %.2e, %.2f s", category, result.status, result.gap, result.seconds)
     outcome = _Outcome.of(data, facings, rules)
     lines = _lines(data, problem, facings, outcome, rules, period)
+    phases = deal_phases(data, problem, outcome.facings > 0, rules)
     planograms = pd.DataFrame(
         {
             "store_id": data.store_ids,
@@ -354,12 +403,13 @@ def _plan_category(
     )
     return _Part(
         lines,
-        _changes(data, problem, outcome, lines),
+        _changes(data, problem, outcome, phases, lines),
         _solver_line(category, result, checks),
         _spaces(data, problem, facings, outcome, rules),
         planograms,
         checks.assign(category=category),
         skipped,
+        _steps(data, outcome, phases, rules),
     )
 
 
@@ -449,8 +499,47 @@ def _sum_over(values: Floats, counted: npt.NDArray[np.bool_]) -> Floats:
     return np.where(known.any(axis=0), np.where(known, values, 0.0).sum(axis=0), np.nan)
 
 
+def _steps(data: CategoryData, outcome: _Outcome, phases: Phases, rules: RangeRules) -> tuple[float, ...]:
+    """Margin per period today, after each phase, and of the whole plan."""
+    returns = np.concatenate([[0.0, 1.0], 1.0 + np.cumsum(rules.facing_returns)])
+    margins = [float(np.nansum(outcome.margin_today))]
+    for phase in range(1, phases.last + 1):
+        listed = phases.listed_after(phase, data.today, outcome.facings > 0)
+        facings = np.where(listed, np.maximum(outcome.facings, 1), 0)
+        margins.append(float(np.nansum(data.outcome(facings, returns)[1])))
+    return (*margins, float(np.nansum(outcome.margin)))
+
+
+def _phases(parts: list[_Part]) -> pd.DataFrame:
+    """Count the changes of each phase over all categories; a category that is done keeps what it earns."""
+    if not parts:
+        return pd.DataFrame(columns=PHASE_COLUMNS)
+    changes = pd.concat([p.changes for p in parts], ignore_index=True)
+    n_stores = changes["store_id"].nunique()
+    last = max(len(p.steps) for p in parts) - 2
+    rows: list[dict[str, Any]] = []
+    for place, name in enumerate(["today", *(phase_name(n) for n in range(1, last + 1)), WAITS]):
+        mine = changes[(changes["when"] == name) & (changes["action"] != "keep")]
+        whole = name == WAITS
+        if whole and mine.empty:
+            continue
+        row: dict[str, Any] = {"phase": name, "stores": mine["store_id"].nunique()}
+        for action, column in (("list", "listings"), ("delist", "delistings")):
+            by_store = np.zeros(n_stores)
+            counts = mine.loc[mine["action"] == action, "store_id"].value_counts().to_numpy()
+            by_store[: counts.size] = counts
+            row |= {
+                column: int(by_store.sum()),
+                f"{column}_median": float(np.median(by_store)),
+                f"{column}_max": int(by_store.max()),
+            }
+        row["margin"] = sum(p.steps[-1] if whole else p.steps[min(place, len(p.steps) - 2)] for p in parts)
+        rows.append(row)
+    return pd.DataFrame(rows, columns=PHASE_COLUMNS)
+
+
 def _changes(
-    data: CategoryData, problem: RangeProblem, outcome: _Outcome, lines: pd.DataFrame
+    data: CategoryData, problem: RangeProblem, outcome: _Outcome, phases: Phases, lines: pd.DataFrame
 ) -> pd.DataFrame:
     planned = outcome.facings > 0
     store, sku = np.nonzero(planned | data.today)
@@ -463,6 +552,7 @@ def _changes(
             "tier": np.array(problem.tiers, dtype=object)[data.planogram[store]],
             "sku": data.skus.astype(object)[sku],
             "action": np.where(stays & data.today[store, sku], "keep", np.where(stays, "list", "delist")),
+            "when": phases.names()[store, sku],
             "facings": outcome.facings[store, sku],
             "units": np.where(stays, outcome.units[store, sku], outcome.units_today[store, sku]),
             "margin": np.where(stays, outcome.margin[store, sku], outcome.margin_today[store, sku]),

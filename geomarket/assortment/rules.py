@@ -100,6 +100,12 @@ class RangeRules:
         over the time the range stands.
     max_changes : int or None
         Most listings and delistings together in any one store and category.
+    phase_share : float or None
+        Most of a store's range in a category that one phase lists, and delists, as a share of its SKUs (one at
+        least). The changes worth most come first; without it they are all made at once. Unlike ``max_changes`` this
+        never changes the range planned, only when each change is made.
+    wait_for_proof : bool
+        A swap that does not earn ``change_cost`` at the lower end of its 90 % interval waits for a trial.
     max_facings : int
         Most facings of a SKU; each takes its width again (or a place, if counted).
     facing_returns : tuple of float
@@ -138,6 +144,8 @@ class RangeRules:
     dc_cost: float = 0.0
     change_cost: float = 0.0
     max_changes: int | None = None
+    phase_share: float | None = None
+    wait_for_proof: bool = False
     max_facings: int = 1
     facing_returns: tuple[float, ...] = ()
     limits: tuple[RangeLimit, ...] = ()
@@ -154,6 +162,8 @@ class RangeRules:
             )
         if not 1 <= self.max_tiers <= 3:
             raise SettingsError(f"max_tiers is {self.max_tiers}; a cluster has 1 to 3 planogram sizes.")
+        if self.phase_share is not None and not 0 < self.phase_share <= 1:
+            raise SettingsError(f"phase_share is {self.phase_share}; give a share above 0 and at most 1.")
         if not 0 <= self.core_share <= 1:
             raise SettingsError(f"core_share is {self.core_share}; give a share between 0 and 1.")
         if self.max_facings < 1 or len(self.facing_returns) != self.max_facings - 1:
