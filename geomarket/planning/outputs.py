@@ -96,6 +96,16 @@ def plan_tables(plan: Plan) -> dict[str, pd.DataFrame]:
         tables["catchments"] = plan.catchments.areas
         tables["catchment_profile"] = plan.catchments.profile
         tables["catchment_model"] = plan.catchments.comparison
+    if plan.catchment_details is not None:
+        tables["catchment_stores"] = plan.catchment_details.table
+        tables["catchment_decay"] = plan.catchment_details.decay
+        tables["store_overlap"] = plan.catchment_details.overlap
+        tables["twin_areas"] = plan.catchment_details.twins
+        tables["whitespace"] = plan.catchment_details.whitespace
+    if plan.whatifs is not None:
+        tables["what_ifs"] = plan.whatifs.table
+        tables["what_if_stores"] = plan.whatifs.stores
+        tables["sites"] = plan.whatifs.sites
     if plan.customers is not None:
         tables["customers_by_neighbourhood"] = plan.customers.table
         tables["customers_by_cell"] = plan.customers.cells

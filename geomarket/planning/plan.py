@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from geomarket.hexes import Hexes
     from geomarket.market import Market, PlanSettings
     from geomarket.neighbourhoods import Neighbourhoods
+    from geomarket.planning.catchment_details import CatchmentDetails
+    from geomarket.planning.whatifs import WhatIfs
     from geomarket.promotions import PromotionPlan, PromotionResponse
     from geomarket.store_clusters import StoreClustering
 
@@ -45,6 +47,10 @@ class Plan(Result):
         What a reader of the plan must know, in order of the stages.
     manifest : dict
         Inputs' hashes, resolved settings, versions, seed, row counts.
+    catchment_details
+        Reach, overlap, twins, voids and whitespace of the catchments.
+    whatifs
+        Stores that might open, close or change, and candidate sites; None where none were asked for.
     timings : DataFrame
         stage, seconds, peak_mb; never part of what must be identical from run to run.
     """
@@ -68,6 +74,8 @@ class Plan(Result):
     timings: pd.DataFrame = field(
         default_factory=lambda: pd.DataFrame(columns=["stage", "seconds", "peak_mb"])
     )
+    catchment_details: CatchmentDetails | None = None
+    whatifs: WhatIfs | None = None
 
     @property
     def table(self) -> pd.DataFrame:  # type: ignore[override]

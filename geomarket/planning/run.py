@@ -16,11 +16,13 @@ from geomarket.hexes import Hexes, points_to_cells
 from geomarket.market import Market, PlanSettings, read_neighbourhood_files
 from geomarket.neighbourhoods import Neighbourhoods
 from geomarket.planning import steps
+from geomarket.planning.catchment_details import describe_catchments
 from geomarket.planning.classification import find_neighbourhoods
 from geomarket.planning.offers import find_promotions
 from geomarket.planning.plan import Plan
 from geomarket.planning.trade import Trade, current_trade
 from geomarket.planning.transfer import find_transference
+from geomarket.planning.whatifs import find_what_ifs
 
 __all__ = ["STAGES", "run_plan"]
 
@@ -111,6 +113,8 @@ def run_plan(
             customers = customers.suppressed(settings.privacy.k)
     with watch.stage("Catchments"):
         catchments = steps.find_catchments(market, hexes, neighbourhoods, flows, settings)
+        details = describe_catchments(catchments, market, hexes, neighbourhoods, flows, settings)
+        whatifs = find_what_ifs(catchments, market, settings)
     with watch.stage("Store clusters"):
         trade = current_trade(market)
         features = steps.describe_stores(trade, catchments, neighbourhoods)
@@ -155,6 +159,8 @@ def run_plan(
         skipped=skipped,
         warnings=tuple(dict.fromkeys(notes)),
         timings=watch.table(),
+        catchment_details=details,
+        whatifs=whatifs,
     )
     return dataclasses.replace(plan, manifest=_manifest(plan, trade))
 
