@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -44,6 +44,25 @@ class RangeInputs:
     def categories(self) -> list[str]:
         """Categories with a forecast."""
         return sorted(self.demand["category"].unique())
+
+    def of_category(self, category: str) -> RangeInputs:
+        """Return the part of every table that one category needs: what is handed to a worker."""
+        demand = self.demand[self.demand["category"] == category]
+        mine = set(demand["sku"])
+        if "category" in self.products:
+            mine |= set(self.products.index[self.products["category"] == category])
+
+        def cut(frame: pd.DataFrame | None, column: str, wanted: set[str]) -> pd.DataFrame | None:
+            return None if frame is None else frame[frame[column].isin(wanted)].reset_index(drop=True)
+
+        return replace(
+            self,
+            demand=demand.reset_index(drop=True),
+            products=self.products[self.products.index.isin(mine)],
+            today=self.today[self.today["sku"].isin(mine)].reset_index(drop=True),
+            spaces=cut(self.spaces, "category", {category}),
+            substitutes=cut(self.substitutes, "sku", mine),
+        )
 
     @classmethod
     def of(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,10 +19,10 @@ from geomarket.assortment.rules import RangeRules
 from geomarket.assortment.solving import SolverOptions, SolverResult
 from geomarket.assortment.wording import change_reasons, line_reasons
 from geomarket.assortment.worker import SolverProcess
-from geomarket.errors import TableError
+from geomarket.errors import SolverError, TableError
 from geomarket.results import Result
 
-__all__ = ["RangePlan", "plan_ranges"]
+__all__ = ["CategoryJob", "CategoryPart", "RangePlan", "plan_category", "plan_ranges"]
 
 _log = logging.getLogger(__name__)
 
@@ -244,6 +244,7 @@ def plan_ranges(
     centres: pd.DataFrame | None = None,
     solver: SolverOptions | None = None,
     period: str = "period",
+    run: Callable[[Sequence[CategoryJob]], Sequence[CategoryPart | None]] | None = None,
 ) -> RangePlan:
     """Plan which SKUs each store cluster lists, all clusters of a category in one program.
 
@@ -280,6 +281,9 @@ def plan_ranges(
         Gap, time limit per category, seed.
     period : str
         Word for the unit of time of ``demand``.
+    run : callable, optional
+        Does the jobs, one a category, with :func:`plan_category`, and returns their parts in the same order, None for
+        those that failed; one after the other where not given.
 
     Returns
     -------
@@ -316,11 +320,13 @@ def plan_ranges(
     if today is None:
         raise TableError("today: no table given. Pass store_id and sku of what each store lists now.")
     inputs = RangeInputs.of(demand, products, clusters, rules, today, spaces, substitutes, centres)
-    with SolverProcess() as process:
-        parts = [
-            _plan_category(inputs, category, rules, options, period, process)
-            for category in inputs.categories
-        ]
+    jobs = [
+        CategoryJob(inputs.of_category(category), category, rules, options, period)
+        for category in inputs.categories
+    ]
+    parts = [part for part in (run or _one_by_one)(jobs) if part is not None]
+    if jobs and not parts:
+        raise SolverError("No category could be planned; the log says why for each.")
     return RangePlan(
         table=_joined((p.table for p in parts), LINE_COLUMNS),
         changes=_joined((p.changes for p in parts), CHANGE_COLUMNS),
@@ -343,7 +349,29 @@ def _joined(frames: Iterable[pd.DataFrame], columns: list[str]) -> pd.DataFrame:
 
 
 @dataclass(frozen=True)
-class _Part:
+class CategoryJob:
+    """All that planning one category needs: independent of the others, and fit to be sent to a worker."""
+
+    inputs: RangeInputs
+    category: str
+    rules: RangeRules
+    options: SolverOptions
+    period: str
+
+
+def plan_category(job: CategoryJob) -> CategoryPart:
+    """Plan one category, with a solver of its own."""
+    with SolverProcess() as process:
+        return _plan_category(job.inputs, job.category, job.rules, job.options, job.period, process)
+
+
+def _one_by_one(jobs: Sequence[CategoryJob]) -> list[CategoryPart | None]:
+    with SolverProcess() as process:
+        return [_plan_category(j.inputs, j.category, j.rules, j.options, j.period, process) for j in jobs]
+
+
+@dataclass(frozen=True)
+class CategoryPart:
     """One category's share of the plan."""
 
     table: pd.DataFrame
@@ -383,11 +411,11 @@ def _plan_category(
     options: SolverOptions,
     period: str,
     process: SolverProcess,
-) -> _Part:
+) -> CategoryPart:
     data, problem, skipped = category_problem(inputs, category, rules)
     empty = pd.DataFrame()
     if data is None or problem is None:
-        return _Part(empty, empty, {}, empty, empty, empty, skipped)
+        return CategoryPart(empty, empty, {}, empty, empty, empty, skipped)
     facings, result, checks = solve_ranges(problem, rules, options, process)
     _log.info("%s: %s, gap %.2e, %.2f s", category, result.status, result.gap, result.seconds)
     outcome = _Outcome.of(data, facings, rules)
@@ -401,7 +429,7 @@ def _plan_category(
             "tier": np.array(problem.tiers, dtype=object)[data.planogram],
         }
     )
-    return _Part(
+    return CategoryPart(
         lines,
         _changes(data, problem, outcome, phases, lines),
         _solver_line(category, result, checks),
@@ -510,7 +538,7 @@ def _steps(data: CategoryData, outcome: _Outcome, phases: Phases, rules: RangeRu
     return (*margins, float(np.nansum(outcome.margin)))
 
 
-def _phases(parts: list[_Part]) -> pd.DataFrame:
+def _phases(parts: list[CategoryPart]) -> pd.DataFrame:
     """Count the changes of each phase over all categories; a category that is done keeps what it earns."""
     if not parts:
         return pd.DataFrame(columns=PHASE_COLUMNS)
