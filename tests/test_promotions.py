@@ -41,16 +41,31 @@ def tables() -> dict[str, pd.DataFrame]:
 
 def test_stores_with_and_without_the_offer_are_kept_apart() -> None:
     panel = promotion_panel(**tables())
-    assert panel["units"].tolist() == [14.0, 0.0, 30.0, 6.0, 0.0]
-    assert panel["stores"].tolist() == [2, 1, 1, 1, 1]
-    assert panel["depth"].tolist() == [0.0, 0.0, 0.2, 0.0, 0.0]
-    assert panel["display"].tolist() == [False, False, True, False, False]
-    assert panel["lag_depth"].tolist() == [0.0, 0.0, 0.0, 0.0, 0.2]
-    assert panel["period"].tolist() == WEEKS[[0, 1, 1, 2, 2]].tolist()
+    assert panel["units"].tolist() == [4.0, 10.0, 0.0, 30.0, 6.0, 0.0]
+    assert panel["stores"].tolist() == [1, 1, 1, 1, 1, 1]
+    assert panel["depth"].tolist() == [0.0, 0.0, 0.0, 0.2, 0.0, 0.0]
+    assert panel["display"].tolist() == [False, False, False, True, False, False]
+    assert panel["lag_depth"].tolist() == [0.0, 0.0, 0.0, 0.0, 0.0, 0.2]
+    assert panel["lead"].tolist() == [False, True, False, False, False, False]
+    assert panel["zeros"].tolist() == [0, 0, 1, 0, 0, 1]
+    assert panel["mechanic"].eq("price cut").all()
+    assert panel["period"].tolist() == WEEKS[[0, 0, 1, 1, 2, 2]].tolist()
     # Plain rates: store 1 sold 10 in 1 plain week, store 2 sold 10 in 3; the cluster 20 in 4, one week's weight on it.
-    assert panel["exposure"].iloc[2] == pytest.approx((10 + 5) / 2)
-    assert panel["exposure"].iloc[1] == pytest.approx((10 + 5) / 4)
-    assert panel["exposure"].iloc[0] == pytest.approx(7.5 + 3.75)
+    assert panel["exposure"].iloc[3] == pytest.approx((10 + 5) / 2)
+    assert panel["exposure"].iloc[2] == pytest.approx((10 + 5) / 4)
+
+
+def test_the_deepest_offer_gives_the_mechanic() -> None:
+    """Of two offers for a SKU the deeper's mechanic counts, whichever comes first and whoever runs it."""
+    given = tables()
+    offers = given["promotions"].assign(mechanic=["price cut", "multibuy"])
+    everywhere = offers.head(1).assign(store_id=np.nan, depth=0.3, mechanic="half price")
+    for order in (1, -1):
+        panel = promotion_panel(**{**given, "promotions": offers.iloc[::order]})
+        assert panel.loc[panel["depth"] > 0, "mechanic"].tolist() == ["multibuy"]
+        both = pd.concat([offers, everywhere]).iloc[::order]
+        panel = promotion_panel(**{**given, "promotions": both})
+        assert set(panel.loc[panel["depth"] > 0, "mechanic"]) == {"half price"}
 
 
 def test_an_offer_without_a_store_runs_everywhere() -> None:

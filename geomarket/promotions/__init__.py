@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from geomarket.promotions.panel import promotion_panel
 from geomarket.promotions.planner import PromotionPlan, plan_promotions
+from geomarket.promotions.relationship import Relationship, fit_relationship
 from geomarket.promotions.response import PromotionResponse, fit_response
 from geomarket.promotions.rules import PromotionRules
 from geomarket.promotions.shrinkage import shrink
@@ -12,6 +13,8 @@ __all__ = [
     "PromotionPlan",
     "PromotionResponse",
     "PromotionRules",
+    "Relationship",
+    "fit_relationship",
     "fit_response",
     "plan_promotions",
     "promotion_panel",

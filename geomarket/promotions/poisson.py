@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,7 @@ from scipy import linalg
 
 from geomarket.errors import FitWarning
 
-__all__ = ["Block", "PoissonFit", "fit_poisson"]
+__all__ = ["Block", "PoissonFit", "clustered_covariance", "fit_poisson", "project_out"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -67,6 +67,11 @@ class PoissonFit:
         near 0, the term can't be told from the season or from another term.
     converged : bool
     deviance : float
+    effective_groups : ndarray of shape (n_terms,)
+        How many groups of equal weight would carry as much: 1 over the sum of squared shares of the information
+        (Carter, Schnepel and Steigerwald, 2017). Far below ``n_groups`` where few of them tell nearly everything.
+    top_group, top_share : ndarray of shape (n_terms,)
+        The group that tells most about a term (-1 where none does), and its share of the information.
     """
 
     estimate: Floats
@@ -75,6 +80,9 @@ class PoissonFit:
     converged: bool
     deviance: float
     n_groups: int = 0
+    effective_groups: Floats = field(default_factory=lambda: np.zeros(0))
+    top_group: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    top_share: Floats = field(default_factory=lambda: np.zeros(0))
 
 
 def fit_poisson(
@@ -104,10 +112,9 @@ def fit_poisson(
     """
     kept = [block for block in (b.informative() for b in blocks) if block.units.size]
     n_terms = blocks[0].terms.shape[1]
-    nothing = np.full(n_terms, np.nan)
     if not kept:
-        return PoissonFit(nothing, np.full((n_terms, n_terms), np.nan), np.zeros(n_terms), False, np.nan)
-    usable = _own_variation(kept, [block.units for block in kept]) > min_variation
+        return no_fit(n_terms)
+    usable = own_variation(kept, [block.units for block in kept]) > min_variation
     blocks = [Block(b.units, b.offset, b.terms[:, usable], b.sku, b.period, b.group) for b in kept]
     linear = [_start(block) for block in blocks]
     deviance, converged = np.inf, False
@@ -118,7 +125,7 @@ def fit_poisson(
         means = [np.exp(eta) for eta in linear]
         working = [eta - b.offset + (b.units - mu) / mu for eta, b, mu in zip(linear, blocks, means)]
         columns = [
-            _project_out(np.column_stack([b.terms, z]), mu, b.sku, b.period)
+            project_out(np.column_stack([b.terms, z]), mu, b.sku, b.period)
             for b, z, mu in zip(blocks, working, means)
         ]
         projected = [c[:, :-1] for c in columns]
@@ -139,13 +146,59 @@ def fit_poisson(
             "the promotion response did not converge; its intervals can't be relied on", FitWarning, 2
         )
     means = [np.exp(eta) for eta in linear]
-    covariance = _sandwich(blocks, projected, means, bread)
-    full = nothing.copy()
-    full[usable] = estimate
-    wide = np.full((n_terms, n_terms), np.nan)
-    wide[np.ix_(usable, usable)] = covariance
-    n_groups = np.unique(np.concatenate([block.group for block in blocks])).size
-    return PoissonFit(full, wide, _own_variation(kept, means), converged, float(deviance), n_groups)
+    residuals = [block.units - mean for block, mean in zip(blocks, means)]
+    scores, information, groups = group_sums(blocks, projected, means, residuals)
+    covariance = clustered_covariance(scores, information, bread)
+    return finished(
+        estimate,
+        covariance,
+        information,
+        groups,
+        usable,
+        own_variation(kept, means),
+        converged,
+        float(deviance),
+    )
+
+
+def no_fit(n_terms: int) -> PoissonFit:
+    """Return a fit that knows nothing."""
+    nothing = np.full(n_terms, np.nan)
+    return PoissonFit(
+        nothing,
+        np.full((n_terms, n_terms), np.nan),
+        np.zeros(n_terms),
+        False,
+        np.nan,
+        0,
+        np.zeros(n_terms),
+        np.full(n_terms, -1),
+        np.zeros(n_terms),
+    )
+
+
+def finished(
+    estimate: Floats,
+    covariance: Floats,
+    information: Floats,
+    groups: Ints,
+    usable: npt.NDArray[np.bool_],
+    variation: Floats,
+    converged: bool,
+    deviance: float,
+) -> PoissonFit:
+    """Spread estimates of the usable terms over all terms, with each one's influential groups."""
+    n_terms = usable.size
+    fit = no_fit(n_terms)
+    fit.estimate[usable] = estimate
+    fit.covariance[np.ix_(usable, usable)] = covariance
+    own = np.maximum(np.diagonal(information, axis1=1, axis2=2), 0.0)
+    total = np.maximum(own.sum(axis=0), 1e-300)
+    share = own / total
+    fit.effective_groups[usable] = 1 / np.maximum((share**2).sum(axis=0), 1e-300)
+    fit.top_group[usable] = groups[share.argmax(axis=0)]
+    fit.top_share[usable] = share.max(axis=0)
+    return replace(fit, own_variation=variation, converged=converged, deviance=deviance, n_groups=groups.size)
 
 
 def _start(block: Block) -> Floats:
@@ -174,7 +227,7 @@ def _deviance(units: Floats, linear: Floats) -> float:
         return float(2 * (units * (log_units - linear) - units + np.exp(linear)).sum())
 
 
-def _project_out(columns: Floats, weights: Floats, sku: Ints, period: Ints) -> Floats:
+def project_out(columns: Floats, weights: Floats, sku: Ints, period: Ints) -> Floats:
     """Residuals of weighted least squares of each column on SKU and period effects."""
     n_skus, n_periods = int(sku.max()) + 1, int(period.max()) + 1
     cell = np.bincount(sku * n_periods + period, weights, n_skus * n_periods).reshape(n_skus, n_periods)
@@ -205,7 +258,7 @@ def _inverse(schur: Floats) -> Floats:
     return np.asarray(np.linalg.pinv(schur, hermitian=True, rcond=1e-11), dtype=float)
 
 
-def _own_variation(blocks: Sequence[Block], weights: Sequence[Floats]) -> Floats:
+def own_variation(blocks: Sequence[Block], weights: Sequence[Floats]) -> Floats:
     """Share of each term's within-SKU variation left after period effects and the other terms."""
     n_terms = blocks[0].terms.shape[1]
     within = np.zeros(n_terms)
@@ -216,7 +269,7 @@ def _own_variation(blocks: Sequence[Block], weights: Sequence[Floats]) -> Floats
         for j in range(n_terms):
             mean = np.bincount(block.sku, w * block.terms[:, j]) / total
             within[j] += float((w * (block.terms[:, j] - mean[block.sku]) ** 2).sum())
-        projected = _project_out(block.terms, w, block.sku, block.period)
+        projected = project_out(block.terms, w, block.sku, block.period)
         left += (projected.T * w) @ projected
     share = np.zeros(n_terms)
     for j in range(n_terms):
@@ -229,22 +282,28 @@ def _own_variation(blocks: Sequence[Block], weights: Sequence[Floats]) -> Floats
     return share
 
 
-def _sandwich(
-    blocks: Sequence[Block], projected: Sequence[Floats], means: Sequence[Floats], bread: Floats
-) -> Floats:
-    """Clustered covariance with each group's leverage taken out."""
-    n_terms = bread.shape[0]
+def group_sums(
+    blocks: Sequence[Block],
+    projected: Sequence[Floats],
+    weights: Sequence[Floats],
+    residuals: Sequence[Floats],
+) -> tuple[Floats, Floats, Ints]:
+    """Score and information of each group, and the groups' numbers.
+
+    ``residuals`` are those of the score: units less mean for counts, weight times the log residual for logs.
+    """
+    n_terms = projected[0].shape[1]
     n_groups = 1 + max(int(b.group.max()) for b in blocks)
     scores, information = np.zeros((n_groups, n_terms)), np.zeros((n_groups, n_terms, n_terms))
-    for block, columns, mean in zip(blocks, projected, means):
+    for block, columns, weight, residual in zip(blocks, projected, weights, residuals):
         for j in range(n_terms):
-            scores[:, j] += np.bincount(block.group, columns[:, j] * (block.units - mean), n_groups)
+            scores[:, j] += np.bincount(block.group, columns[:, j] * residual, n_groups)
             for k in range(n_terms):
                 information[:, j, k] += np.bincount(
-                    block.group, columns[:, j] * columns[:, k] * mean, n_groups
+                    block.group, columns[:, j] * columns[:, k] * weight, n_groups
                 )
     used = np.unique(np.concatenate([b.group for b in blocks]))
-    return clustered_covariance(scores[used], information[used], bread)
+    return scores[used], information[used], used
 
 
 def clustered_covariance(scores: Floats, information: Floats, bread: Floats, leverage: bool = True) -> Floats:
