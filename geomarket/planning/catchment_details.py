@@ -135,7 +135,7 @@ def describe_catchments(
     notes = []
     if seen is not None and len(seen):
         notes.append(
-            "Observed figures are of known customers, who need not travel as far as everybody; the model stands for all."
+            "Observed figures are of known customers, who need not be like everybody; the model stands for all."
         )
     return CatchmentDetails(
         table=_stores(catchments, own, seen, bands, overlap, twins, voids),

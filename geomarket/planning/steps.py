@@ -105,7 +105,7 @@ def fitting_resolution(market: Market) -> int:
 def find_customers(
     market: Market, hexes: Hexes, neighbourhoods: Neighbourhoods, settings: PlanSettings
 ) -> tuple[Penetration, pd.DataFrame | None]:
-    """Place and value the customers; return penetration by type and cell, and their trips (cell, store_id, trips)."""
+    """Place and value the customers; return penetration by type and cell, and trips by cell and store."""
     assert market.customers is not None
     placed = place_customers(market.customers, hexes.resolution, hexes.table["cell"])
     value, flows = None, None
@@ -114,7 +114,9 @@ def find_customers(
         chosen = settings.customers
         value = value_customers(totals, chosen.as_of, chosen.heavy_share, chosen.medium_share).table
         trips = engine.customer_store_trips(market.baskets).merge(placed.table, on="customer_id")
-        flows = trips.groupby(["cell", "store_id"], as_index=False).agg(trips=("trips", "sum"))
+        flows = trips.groupby(["cell", "store_id"], as_index=False).agg(
+            trips=("trips", "sum"), customers=("customer_id", "nunique")
+        )
     counted = penetration(
         placed.table, hexes.table, neighbourhoods.table, value, confidence=settings.customers.confidence
     )

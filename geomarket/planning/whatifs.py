@@ -65,8 +65,8 @@ class WhatIfs(Result):
         if len(self.sites):
             best = self.sites.iloc[0]
             lines.append(
-                f"Of {len(self.sites)} sites {best['name']} adds most to the chain: {best['net_own']:+,.0f} {self.unit} "
-                f"({best['volume']:,.0f} in the store, {best['from_own']:,.0f} of it from own stores)."
+                f"Of {len(self.sites)} sites {best['name']} adds most to the chain: {best['net_own']:+,.0f} "
+                f"{self.unit} ({best['volume']:,.0f} in the store, {best['from_own']:,.0f} of it from own stores)."
             )
         return [*lines, *self.notes]
 
