@@ -12,6 +12,7 @@ import pytest
 import geomarket
 from geomarket.errors import SettingsError
 from geomarket.market import parse_settings
+from geomarket.neighbourhoods import NeighbourhoodClassifier, classify
 from geomarket.planning import DEMO_SETTINGS, claim_folder, run_plan, write_outputs
 from geomarket.planning.offers import next_periods, past_spend, season_index
 from geomarket.report import write_report, write_workbook
@@ -65,7 +66,7 @@ def test_everything_promised_is_written(folder):
         "frontier",
         "quarantine",
     }
-    assert {"report.html", "plan.xlsx", "manifest.json", "timings.json"} <= names
+    assert {"report.html", "plan.xlsx", "manifest.json", "timings.json", "neighbourhood_scheme.json"} <= names
     assert {f"tables/{name}.parquet" for name in tables} <= names
     assert not [name for name in names if name.endswith(".part")]
 
@@ -76,6 +77,13 @@ def test_hexes_are_geoparquet_and_hold_the_population(folder, plan):
     assert hexes["cell"].map(type).eq(str).all()
     people = plan.market.areas[0].frame[plan.market.areas[0].population].sum()
     assert hexes["population"].sum() == pytest.approx(people, rel=1e-9)
+
+
+def test_the_scheme_that_is_written_gives_the_same_types_again(folder, plan):
+    scheme = NeighbourhoodClassifier.from_json((folder / "neighbourhood_scheme.json").read_text("utf-8"))
+    again = classify(plan.hexes, classifier=scheme)
+    pd.testing.assert_frame_equal(again.table, plan.neighbourhoods.table)
+    assert scheme.frozen_ and scheme.version == plan.settings.plan.name
 
 
 def test_same_input_settings_and_seed_give_the_same_bytes(folder, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -234,10 +235,10 @@ def _cells(what: str, source: Source, texts: pd.Series) -> np.ndarray:
 
 def _cell(text: str) -> int | None:
     """Read a cell as hexadecimal text or as the whole number some tools write."""
-    if h3.is_valid_cell(text):
+    if re.fullmatch(r"[0-9]{18,19}", text):
+        text = f"{int(text):x}"
+    if re.fullmatch(r"[0-9a-fA-F]{15,16}", text) and h3.is_valid_cell(text):
         return h3.str_to_int(text)
-    if text.isdecimal() and len(text) < 20 and h3.is_valid_cell(f"{int(text):x}"):
-        return int(text)
     return None
 
 
