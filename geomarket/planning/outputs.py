@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from geomarket.hexes import cell_polygons, cell_strings
 from geomarket.planning.classification import SCHEME_FILE, scheme_text
+from geomarket.planning.clusters import CLUSTERS_FILE, clusters_text
 from geomarket.planning.folders import MANIFEST, SIGNATURE, replacing
 from geomarket.planning.plan import Plan
 
@@ -57,6 +58,9 @@ def write_outputs(
     with replacing(folder / SCHEME_FILE) as temporary:
         temporary.write_text(scheme_text(plan.neighbourhoods, plan.settings), encoding="utf-8")
     written.append(folder / SCHEME_FILE)
+    with replacing(folder / CLUSTERS_FILE) as temporary:
+        temporary.write_text(clusters_text(plan.store_clusters), encoding="utf-8")
+    written.append(folder / CLUSTERS_FILE)
     for stale in (folder / "tables").glob("*.parquet"):
         if stale.stem not in tables:
             stale.unlink()
@@ -89,7 +93,12 @@ def plan_tables(plan: Plan) -> dict[str, pd.DataFrame]:
         "data_quality": plan.market.quality,
         "conservation": plan.hexes.conservation,
         "store_clusters": plan.store_clusters.profile,
+        "store_cluster_members": plan.store_clusters.table,
     }
+    if plan.store_clusters.evidence is not None:
+        tables["store_cluster_evidence"] = plan.store_clusters.evidence.table
+    if plan.cluster_moves is not None:
+        tables["store_cluster_moves"] = plan.cluster_moves.table
     if not plan.neighbourhoods.edits.empty:
         tables["neighbourhood_corrections"] = _edits(plan)
     if plan.catchments is not None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from geomarket.planning.catchment_details import CatchmentDetails
     from geomarket.planning.whatifs import WhatIfs
     from geomarket.promotions import PromotionPlan, PromotionResponse
-    from geomarket.store_clusters import StoreClustering
+    from geomarket.store_clusters import ClusterMoves, StoreClustering
 
 __all__ = ["Plan"]
 
@@ -51,6 +51,8 @@ class Plan(Result):
         Reach, overlap, twins, voids and whitespace of the catchments.
     whatifs
         Stores that might open, close or change, and candidate sites; None where none were asked for.
+    cluster_moves
+        Stores that changed cluster against a frozen clustering; None where none was given.
     timings : DataFrame
         stage, seconds, peak_mb; never part of what must be identical from run to run.
     """
@@ -76,6 +78,7 @@ class Plan(Result):
     )
     catchment_details: CatchmentDetails | None = None
     whatifs: WhatIfs | None = None
+    cluster_moves: ClusterMoves | None = None
 
     @property
     def table(self) -> pd.DataFrame:  # type: ignore[override]

@@ -13,8 +13,9 @@ import pandas as pd
 from geomarket.catchments import Catchments
 from geomarket.errors import NotSupportedError
 from geomarket.hexes import Hexes, points_to_cells
-from geomarket.market import Market, PlanSettings, read_neighbourhood_files
+from geomarket.market import Market, PlanSettings, read_cluster_files, read_neighbourhood_files
 from geomarket.neighbourhoods import Neighbourhoods
+from geomarket.planning import clusters as store_groups
 from geomarket.planning import steps
 from geomarket.planning.catchment_details import describe_catchments
 from geomarket.planning.classification import find_neighbourhoods
@@ -23,6 +24,7 @@ from geomarket.planning.plan import Plan
 from geomarket.planning.trade import Trade, current_trade
 from geomarket.planning.transfer import find_transference
 from geomarket.planning.whatifs import find_what_ifs
+from geomarket.store_clusters import clustering_version
 
 __all__ = ["STAGES", "run_plan"]
 
@@ -96,9 +98,9 @@ def run_plan(
     watch = steps.Stopwatch(on_stage or (lambda stage: None))
     skipped: dict[str, str] = {}
     notes: list[str] = list(market.notes)
-    files = read_neighbourhood_files(settings)
-    if files.sources:
-        market = dataclasses.replace(market, inputs=dict(sorted({**market.inputs, **files.hashes}.items())))
+    files, cluster_files = read_neighbourhood_files(settings), read_cluster_files(settings)
+    if hashes := {**files.hashes, **cluster_files.hashes}:
+        market = dataclasses.replace(market, inputs=dict(sorted({**market.inputs, **hashes}.items())))
 
     with watch.stage("Hexagons"):
         hexes = steps.find_hexes(market, settings)
@@ -117,12 +119,17 @@ def run_plan(
         whatifs = find_what_ifs(catchments, market, settings)
     with watch.stage("Store clusters"):
         trade = current_trade(market)
-        features = steps.describe_stores(trade, catchments, neighbourhoods)
+        features = store_groups.describe_stores(trade, hexes, catchments, neighbourhoods, settings)
+        tried = store_groups.try_clusterings(features, settings)
+        offered = store_groups.offered_clusterings(tried, features, cluster_files, settings)
         families = steps.demand_families(market, trade, features, settings)
     with watch.stage("How local to go"):
         discount, why_not = steps.learn_new_listing_discount(trade, families, settings)
-        frontier, tried = steps.find_frontier(market, trade, features, families, discount, settings)
-        clusters = steps.settle_clusters(frontier, tried, features, trade, settings)
+        frontier = steps.find_frontier(market, trade, offered, families, discount, settings)
+        closed = set(market.stores["store_id"]) - set(trade.stores["store_id"])
+        settled = store_groups.settle_clusters(frontier, tried, features, cluster_files, settings, closed)
+        clusters = settled.clustering
+        notes += settled.notes
     with watch.stage("Demand"):
         demand = steps.find_demand(trade, families, discount, settings)
     with watch.stage("Ranges"):
@@ -155,6 +162,7 @@ def run_plan(
         response=response,
         promotions=promotions,
         frontier=frontier,
+        cluster_moves=settled.moves,
         stores=_store_table(trade, hexes, neighbourhoods, catchments, clusters.table, ranges.changes, market),
         skipped=skipped,
         warnings=tuple(dict.fromkeys(notes)),
@@ -227,6 +235,7 @@ def _manifest(plan: Plan, trade: Trade) -> dict[str, Any]:
         "areas": {layer.name: len(layer.frame) for layer in market.areas},
         "window": [str(trade.periods[0]), str(trade.periods[-1])],
         "resolution": plan.hexes.resolution,
+        "store_clusters_version": clustering_version(plan.store_clusters.labels),
         "quarantined_rows": len(market.quarantine),
         "skipped": plan.skipped,
         "warnings": list(plan.warnings),

@@ -6,7 +6,7 @@ import logging
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -38,16 +38,7 @@ from geomarket.market import Market, PlanSettings
 from geomarket.neighbourhoods import Neighbourhoods
 from geomarket.planning.trade import Trade
 from geomarket.planning.transfer import choices_and_substitutes
-from geomarket.store_clusters import (
-    ClusterRange,
-    StoreClustering,
-    StoreFeatures,
-    category_mix,
-    cluster_range,
-    cluster_stores,
-    describe_clusters,
-    store_features,
-)
+from geomarket.store_clusters import StoreClustering, StoreFeatures, cluster_range
 
 _log = logging.getLogger(__name__)
 
@@ -186,32 +177,6 @@ def store_cells(stores: pd.DataFrame, hexes: Hexes) -> pd.Series:
     return pd.Series(points_to_cells(stores["lon"], stores["lat"], hexes.resolution), index=stores.index)
 
 
-def describe_stores(
-    trade: Trade,
-    catchments: Catchments | None,
-    neighbourhoods: Neighbourhoods,
-) -> StoreFeatures:
-    """Describe every store by who lives around it, what it sells (by subcategory), its size and its format."""
-    finest = trade.products["subcategory"].fillna(trade.products["category"])
-    mix = category_mix(trade.pairs, trade.products.assign(category=finest))
-    labels = dict(zip(neighbourhoods.types["code"], neighbourhoods.types["name"], strict=True))
-    profile = None
-    if catchments is not None:
-        profile = catchments.profile[catchments.profile["store_id"].isin(trade.stores["store_id"])]
-    return store_features(profile, mix, trade.stores, labels=labels)
-
-
-def block_weights(settings: PlanSettings) -> dict[str, float]:
-    """Return the weight of each block of store features."""
-    chosen = settings.store_clusters
-    return {
-        "catchment": chosen.catchment_weight,
-        "mix": chosen.mix_weight,
-        "size": chosen.size_weight,
-        "format": chosen.format_weight,
-    }
-
-
 def demand_families(
     market: Market, trade: Trade, features: StoreFeatures, settings: PlanSettings
 ) -> list[Family]:
@@ -268,19 +233,17 @@ def learn_new_listing_discount(
 def find_frontier(
     market: Market,
     trade: Trade,
-    features: StoreFeatures,
+    clusterings: Mapping[int, pd.Series],
     families: Sequence[Family],
     discount: NewListingDiscount | None,
     settings: PlanSettings,
-) -> tuple[Frontier, ClusterRange]:
+) -> Frontier:
     """Weigh every number of store clusters against one national range, out of sample."""
-    most = min(settings.frontier.max_clusters, settings.store_clusters.max_clusters, len(trade.stores) - 1)
-    tried = cluster_range(features, most, weights=block_weights(settings), random_state=settings.plan.seed)
-    frontier = local_frontier(
+    return local_frontier(
         fold_sales(trade.sales, market.period),
         trade.stores,
         trade.products,
-        tried.labels,
+        clusterings,
         periods_per_year=market.periods_per_year,
         families=families[-1:],  # one is fitted in each of three folds: the one that carries most local taste
         discount=discount,
@@ -291,27 +254,6 @@ def find_frontier(
         currency=market.currency,
         random_state=settings.plan.seed,
     )
-    return frontier, tried
-
-
-def settle_clusters(
-    frontier: Frontier,
-    tried: ClusterRange,
-    features: StoreFeatures,
-    trade: Trade,
-    settings: PlanSettings,
-) -> StoreClustering:
-    """Take the frontier's verdict, or the number of clusters the settings ask for."""
-    wanted = settings.store_clusters.n_clusters
-    if wanted != "auto" and wanted not in tried.labels:
-        return cluster_stores(
-            features, wanted, weights=block_weights(settings), random_state=settings.plan.seed
-        )
-    n = frontier.verdict.n_clusters if wanted == "auto" else wanted
-    if wanted == "auto" and frontier.verdict.kind == "store":
-        ids = trade.stores["store_id"].to_numpy()
-        return describe_clusters(features, pd.Series([f"C{i}" for i in range(1, len(ids) + 1)], index=ids))
-    return describe_clusters(features, tried.labels[n])
 
 
 def find_demand(

@@ -274,7 +274,7 @@ class StoreClustering(Result):
     def summary(self) -> list[str]:
         """Name the clusters, the stores that stand alone, and why there are this many."""
         lines = [
-            f"{len(self.table):,} stores in {len(self.clusters)} clusters: "
+            f"{len(self.table):,} stores in {len(self.clusters)} cluster{'s' if len(self.clusters) > 1 else ''}: "
             + "; ".join(
                 f"{row.store_cluster} {row.name} ({row.stores})"
                 for row in self.clusters.itertuples(index=False)
