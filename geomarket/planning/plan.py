@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from geomarket.hexes import Hexes
     from geomarket.market import Market, PlanSettings
     from geomarket.neighbourhoods import Neighbourhoods
+    from geomarket.planning.jobs import Failure
     from geomarket.planning.catchment_details import CatchmentDetails
     from geomarket.planning.whatifs import WhatIfs
     from geomarket.promotions import PromotionPlan, PromotionResponse
@@ -53,6 +54,8 @@ class Plan(Result):
         Stores that might open, close or change, and candidate sites; None where none were asked for.
     cluster_moves
         Stores that changed cluster against a frozen clustering; None where none was given.
+    failures : tuple of Failure
+        Jobs (categories of the ranges) that failed, each with its name, kind and message.
     timings : DataFrame
         stage, seconds, peak_mb; never part of what must be identical from run to run.
     """
@@ -79,6 +82,7 @@ class Plan(Result):
     catchment_details: CatchmentDetails | None = None
     whatifs: WhatIfs | None = None
     cluster_moves: ClusterMoves | None = None
+    failures: tuple[Failure, ...] = ()
 
     @property
     def table(self) -> pd.DataFrame:  # type: ignore[override]
@@ -98,5 +102,6 @@ class Plan(Result):
             self.promotions,
         )
         lines = [stage.summary()[0] for stage in stages if stage is not None]
+        lines += [f"FAILED: {failure.name} ({failure.message})" for failure in self.failures]
         lines += [f"Skipped: {stage} ({reason})" for stage, reason in self.skipped.items()]
         return lines

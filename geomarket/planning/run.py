@@ -20,7 +20,10 @@ from geomarket.planning import steps
 from geomarket.planning.catchment_details import describe_catchments
 from geomarket.planning.classification import find_neighbourhoods
 from geomarket.planning.offers import find_promotions
+from geomarket.planning.jobs import JobOptions
+from geomarket.planning.keeping import Keeper
 from geomarket.planning.plan import Plan
+from geomarket.planning.range_jobs import RangeJobs
 from geomarket.planning.trade import Trade, current_trade
 from geomarket.planning.transfer import find_transference
 from geomarket.planning.whatifs import find_what_ifs
@@ -65,6 +68,9 @@ def run_plan(
     market: Market,
     settings: PlanSettings | None = None,
     on_stage: Callable[[str], None] | None = None,
+    *,
+    keeper: Keeper | None = None,
+    jobs: JobOptions | None = None,
 ) -> Plan:
     """Run every stage of a plan.
 
@@ -76,6 +82,10 @@ def run_plan(
         From :func:`geomarket.read_settings`; the defaults where not given.
     on_stage : callable, optional
         Called with each stage's name as it begins.
+    keeper : Keeper, optional
+        Keeps finished steps and finds those of an earlier run; every step is done where not given.
+    jobs : JobOptions, optional
+        Workers for the categories of the ranges; one after the other where not given.
 
     Returns
     -------
@@ -96,6 +106,8 @@ def run_plan(
     """
     settings = settings if settings is not None else PlanSettings()
     watch = steps.Stopwatch(on_stage or (lambda stage: None))
+    keeper = keeper or Keeper()
+    range_jobs = RangeJobs(keeper, jobs)
     skipped: dict[str, str] = {}
     notes: list[str] = list(market.notes)
     files, cluster_files = read_neighbourhood_files(settings), read_cluster_files(settings)
@@ -103,18 +115,44 @@ def run_plan(
         market = dataclasses.replace(market, inputs=dict(sorted({**market.inputs, **hashes}.items())))
 
     with watch.stage("Hexagons"):
-        hexes = steps.find_hexes(market, settings)
+        hexes = keeper.do(
+            "Hexagons",
+            lambda: steps.find_hexes(market, settings),
+            on=(market.areas, market.points, settings.hexes),
+        )
     with watch.stage("Neighbourhoods"):
-        neighbourhoods = find_neighbourhoods(hexes, settings, files)
+        neighbourhoods = keeper.do(
+            "Neighbourhoods",
+            lambda: find_neighbourhoods(hexes, settings, files),
+            on=(hexes, files, settings.neighbourhoods, settings.plan),
+        )
     customers, flows = None, None
     with watch.stage("Customers"):
         if market.customers is None:
             skipped["customers"] = "no table of customers was given"
         else:
-            customers, flows = steps.find_customers(market, hexes, neighbourhoods, settings)
+            customers, flows = keeper.do(
+                "Customers",
+                lambda: steps.find_customers(market, hexes, neighbourhoods, settings),
+                on=(
+                    market.customers,
+                    market.baskets,
+                    market.products,
+                    hexes,
+                    neighbourhoods,
+                    settings.customers,
+                ),
+            )
             customers = customers.suppressed(settings.privacy.k)
     with watch.stage("Catchments"):
-        catchments = steps.find_catchments(market, hexes, neighbourhoods, flows, settings)
+        catchments = keeper.do(
+            "Catchments",
+            lambda: steps.find_catchments(market, hexes, neighbourhoods, flows, settings),
+            on=(
+                *(market.stores, market.competitors, market.store_totals, market.travel, market.sales),
+                *(hexes, neighbourhoods, flows, settings.catchments, settings.plan),
+            ),
+        )
         details = describe_catchments(catchments, market, hexes, neighbourhoods, flows, settings)
         whatifs = find_what_ifs(catchments, market, settings)
     with watch.stage("Store clusters"):
@@ -124,17 +162,32 @@ def run_plan(
         offered = store_groups.offered_clusterings(tried, features, cluster_files, settings)
         families = steps.demand_families(market, trade, features, settings)
     with watch.stage("How local to go"):
-        discount, why_not = steps.learn_new_listing_discount(trade, families, settings)
-        frontier = steps.find_frontier(market, trade, offered, families, discount, settings)
+        discount, why_not = keeper.do(
+            "New-listing discount",
+            lambda: steps.learn_new_listing_discount(trade, families, settings),
+            on=(trade, families, settings.demand, settings.plan),
+        )
+        frontier = keeper.do(
+            "How local to go",
+            lambda: steps.find_frontier(market, trade, offered, families, discount, settings),
+            on=(
+                *(trade, offered, families, discount, market.period, market.currency),
+                *(settings.plan, settings.frontier, settings.store_clusters, settings.assortment),
+            ),
+        )
         closed = set(market.stores["store_id"]) - set(trade.stores["store_id"])
         settled = store_groups.settle_clusters(frontier, tried, features, cluster_files, settings, closed)
         clusters = settled.clustering
         notes += settled.notes
     with watch.stage("Demand"):
-        demand = steps.find_demand(trade, families, discount, settings)
+        demand = keeper.do(
+            "Demand",
+            lambda: steps.find_demand(trade, families, discount, settings),
+            on=(trade, families, discount, settings.demand, settings.plan),
+        )
     with watch.stage("Ranges"):
         transference = find_transference(market, trade, demand, settings)
-        ranges = steps.find_ranges(market, trade, demand, clusters, transference, settings)
+        ranges = steps.find_ranges(market, trade, demand, clusters, transference, settings, range_jobs)
         notes += transference.summary() if transference is not None else [NO_SUBSTITUTION]
     response, promotions = None, None
     with watch.stage("Promotions"):
@@ -144,10 +197,18 @@ def run_plan(
             skipped["promotions"] = "no history of promotions was given"
         else:
             try:
-                response, promotions = find_promotions(market, trade, demand, ranges, clusters, settings)
+                response, promotions = keeper.do(
+                    "Promotions",
+                    lambda: find_promotions(market, trade, demand, ranges, clusters, settings),
+                    on=(
+                        *(market.promotions, market.period, trade, demand, ranges.table, ranges.changes),
+                        *(clusters, settings.promotions, settings.plan),
+                    ),
+                )
             except NotSupportedError as reason:
                 skipped["promotions"] = str(reason)
 
+    notes += [f"NOT PLANNED: {failure.name}. {failure.message}" for failure in range_jobs.failures]
     notes += [*hexes.notes, *neighbourhoods.notes, *trade.notes, *([why_not] if why_not else [])]
     plan = Plan(
         market=market,
@@ -167,6 +228,7 @@ def run_plan(
         skipped=skipped,
         warnings=tuple(dict.fromkeys(notes)),
         timings=watch.table(),
+        failures=tuple(range_jobs.failures),
         catchment_details=details,
         whatifs=whatifs,
     )
@@ -238,6 +300,7 @@ def _manifest(plan: Plan, trade: Trade) -> dict[str, Any]:
         "store_clusters_version": clustering_version(plan.store_clusters.labels),
         "quarantined_rows": len(market.quarantine),
         "skipped": plan.skipped,
+        "failures": [dataclasses.asdict(failure) for failure in plan.failures],
         "warnings": list(plan.warnings),
         "verdict": plan.frontier.verdict.sentence,
         "solver": plan.ranges.solver.drop(columns="seconds").to_dict("records"),

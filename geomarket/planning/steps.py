@@ -36,6 +36,7 @@ from geomarket.frontier import Frontier, fold_sales, local_frontier
 from geomarket.hexes import Hexes, build_hexes, cell_resolutions, points_to_cells
 from geomarket.market import Market, PlanSettings
 from geomarket.neighbourhoods import Neighbourhoods
+from geomarket.planning.range_jobs import RangeJobs
 from geomarket.planning.trade import Trade
 from geomarket.planning.transfer import choices_and_substitutes
 from geomarket.store_clusters import StoreClustering, StoreFeatures, cluster_range
@@ -282,6 +283,7 @@ def find_ranges(
     clusters: StoreClustering,
     transference: Transference | None,
     settings: PlanSettings,
+    run: RangeJobs | None = None,
 ) -> RangePlan:
     """Choose the range of every store cluster, all clusters of a category together."""
     chosen = settings.assortment
@@ -321,6 +323,7 @@ def find_ranges(
         substitutes=substitutes,
         solver=SolverOptions(gap=chosen.gap, time_limit=chosen.time_limit),
         period=market.period,
+        run=run,
     )
 
 
