@@ -19,9 +19,9 @@ from geomarket.planning import clusters as store_groups
 from geomarket.planning import steps
 from geomarket.planning.catchment_details import describe_catchments
 from geomarket.planning.classification import find_neighbourhoods
-from geomarket.planning.offers import find_promotions
 from geomarket.planning.jobs import JobOptions
 from geomarket.planning.keeping import Keeper
+from geomarket.planning.offers import find_promotions
 from geomarket.planning.plan import Plan
 from geomarket.planning.range_jobs import RangeJobs
 from geomarket.planning.trade import Trade, current_trade
