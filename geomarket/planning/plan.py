@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from geomarket.hexes import Hexes
     from geomarket.market import Market, PlanSettings
     from geomarket.neighbourhoods import Neighbourhoods
-    from geomarket.planning.jobs import Failure
     from geomarket.planning.catchment_details import CatchmentDetails
+    from geomarket.planning.jobs import Failure
     from geomarket.planning.whatifs import WhatIfs
     from geomarket.promotions import PromotionPlan, PromotionResponse
     from geomarket.store_clusters import ClusterMoves, StoreClustering
