@@ -14,15 +14,18 @@ __all__ = [
     "CustomerSettings",
     "DemandSettings",
     "EngineSettings",
+    "FairnessSettings",
     "FrontierSettings",
     "HexSettings",
     "NeighbourhoodSettings",
     "OpenStore",
     "PrivacySettings",
     "PromotionSettings",
+    "RangeLimitSettings",
     "ReportSettings",
     "Section",
     "StoreClusterSettings",
+    "TargetingSettings",
     "WhatIfSettings",
 ]
 
@@ -273,6 +276,28 @@ class DemandSettings(Section):
     """What is taken off forecasts of SKUs a store does not carry: "auto" learns it from new listings, if any."""
 
 
+class RangeLimitSettings(Section):
+    """One ``[[assortment.limits]]``: least and most SKUs of a kind in every planogram."""
+
+    column: str
+    """Column of products, such as subcategory or brand; price_tier (low, middle, high: thirds of a category by price)
+    is made where products have none."""
+    value: str
+    """The kind: its value in that column."""
+    least: int = Field(default=0, ge=0)
+    """Fewest SKUs of it in a planogram."""
+    most: int | None = Field(default=None, ge=0)
+    """Most SKUs of it in a planogram."""
+    store_cluster: str | None = None
+    """Only in this store cluster; in all by default."""
+
+    @model_validator(mode="after")
+    def _least_below_most(self) -> RangeLimitSettings:
+        if self.most is not None and self.least > self.most:
+            raise ValueError(f"least ({self.least}) must be at most most ({self.most})")
+        return self
+
+
 class AssortmentSettings(Section):
     """Section ``[assortment]``."""
 
@@ -286,20 +311,46 @@ class AssortmentSettings(Section):
     """Space of single categories, where it differs, such as { Coffee = 40 }."""
     planogram_sizes: int = Field(default=3, ge=1, le=10)
     """Sizes of planogram (S, M, L) within a store cluster."""
+    max_facings: int = Field(default=1, ge=1, le=10)
+    """Most facings of a SKU; each takes its place or width again."""
+    facing_returns: tuple[Share, ...] = ()
+    """What the second, third … facing adds, as shares of a SKU's margin with one: an assumption of yours, one for each."""
     core_share: Share = 0.5
     """Share of each range that is the same in every store."""
+    core_in: Literal["every_cluster", "every_store"] = "every_cluster"
+    """Where the core stands: in each store cluster's largest planogram at least, or in every planogram."""
     core: tuple[str, ...] = ()
     """SKUs that are in the core whatever they earn."""
     min_stores: int = Field(default=1, ge=1)
     """A SKU is listed in at least this many stores, or nowhere."""
+    max_distinct: int | None = Field(default=None, ge=1)
+    """Most SKUs of a category in the whole chain; no limit by default."""
+    limits: tuple[RangeLimitSettings, ...] = ()
+    """Fewest and most SKUs by subcategory, brand, price tier …, each a [[assortment.limits]]."""
+    order_periods: Positive | None = None
+    """Periods of the chain's sales that a minimum order (column moq of products, in units) may last; a SKU whose order
+    would last longer is not listed. Not looked at by default."""
+    case_periods: Positive | None = None
+    """Periods that a case (column case_pack of products) may last in a store; not looked at by default."""
     cost_per_range: float = Field(default=0.0, ge=0)
     """Money a year for each further range of a category (planogram, file, training)."""
     cost_per_sku: float = Field(default=0.0, ge=0)
     """Money a year for each SKU in the range of a store cluster; the frontier counts SKUs beyond the national range."""
+    cost_per_chain_sku: float = Field(default=0.0, ge=0)
+    """Money a year for each SKU that any store of the chain lists."""
+    cost_per_centre_sku: float = Field(default=0.0, ge=0)
+    """Money a year for each SKU that a distribution centre stocks, for the stores it serves."""
+    centre_column: str = "centre"
+    """Column of stores that names the distribution centre, where cost_per_centre_sku is set."""
     cost_per_change: float = Field(default=0.0, ge=0)
     """Money for one listing or delisting in one store (shelf work, leftovers), to be earned back within a year."""
     max_changes: int | None = Field(default=None, ge=0)
     """Most listings and delistings together in one store and category; no limit by default."""
+    phase_share: float = Field(default=0.1, gt=0, le=1)
+    """Most of a store's range in a category that one phase lists, and delists: changes are dealt to phases, those worth
+    most first; 1 makes them all at once. The range planned stays the same."""
+    wait_for_proof: bool = True
+    """A swap that at the lower end of its 90 % interval does not earn cost_per_change waits for a trial."""
     substitution: Literal["auto", "none"] | Share = "auto"
     """Share of an absent SKU's buyers who take another of the category: "auto" learns it from SKUs that came and went,
     a figure assumes it, "none" plans as if nobody did."""
@@ -310,6 +361,9 @@ class AssortmentSettings(Section):
     """SKUs every store lists."""
     must_not_list: tuple[str, ...] = ()
     """SKUs no store lists."""
+    overrides: str | None = None
+    """File of a planner's decisions about an earlier plan: overrides.toml as "geomarket apply-overrides" writes it, or
+    the filled-in plan.xlsx itself; relative to the folder of plan.toml."""
     time_limit: Positive = 60.0
     """Seconds for one category."""
     gap: Share = 0.005
@@ -320,6 +374,15 @@ class AssortmentSettings(Section):
         both = sorted(set(self.must_not_list) & (set(self.must_list) | set(self.core)))
         if both:
             raise ValueError(f"SKU {', '.join(both[:5])} is in must_not_list and in must_list or core")
+        return self
+
+    @model_validator(mode="after")
+    def _each_facing_has_its_return(self) -> AssortmentSettings:
+        if len(self.facing_returns) != self.max_facings - 1:
+            raise ValueError(
+                f"max_facings is {self.max_facings} and facing_returns has {len(self.facing_returns)} values; "
+                "give one for each facing after the first, such as max_facings = 3, facing_returns = [0.2, 0.1]"
+            )
         return self
 
 
@@ -355,6 +418,81 @@ class PromotionSettings(Section):
     def _depths_rise(self) -> PromotionSettings:
         if list(self.depths) != sorted(set(self.depths)):
             raise ValueError(f"depths must rise, such as [0.1, 0.2]; got {list(self.depths)}")
+        return self
+
+
+Channel = Literal["mail", "mobile", "email"]
+
+
+class TargetingSettings(Section):
+    """Section ``[targeting]``."""
+
+    enabled: bool = True
+    """Whether the plan says where leaflets and messages about its promotions should go."""
+    leaflet_lift: Literal["auto"] | Annotated[float, Field(gt=0, le=5)] = "auto"
+    """Extra units of an offer among those its leaflet reaches (0.2: a fifth more); "auto" takes what the history of
+    leaflets shows, category by category."""
+    cost_per_door: float = Field(default=0.08, ge=0)
+    """Money for one leaflet, printed and dropped at one door."""
+    door_drop_budget: float | None = Field(default=None, ge=0)
+    """Most money for door drops over the horizon; wherever they pay by default."""
+    max_drops_per_hexagon: int | None = Field(default=None, ge=0)
+    """Most door drops in one hexagon over the horizon; one a period by default."""
+    doors: str = "households"
+    """Count of the area layers that stands for doors; people / people_per_door where no layer has it."""
+    people_per_door: Positive = 2.2
+    """People behind one door, where doors are not counted."""
+    only_where: dict[str, float] = {}
+    """Hexagons below any of these values of census variables get no door drop, such as { hh_children = 0.3 }."""
+    channels: tuple[Channel, ...] = ("mail", "mobile")
+    """Channels customers may be addressed by, where they consented."""
+    cost_per_mail: float = Field(default=0.7, ge=0)
+    """Money for one letter."""
+    cost_per_mobile: float = Field(default=0.05, ge=0)
+    """Money for one message or coupon on the phone."""
+    cost_per_email: float = Field(default=0.01, ge=0)
+    """Money for one e-mail."""
+    contact_budget: float | None = Field(default=None, ge=0)
+    """Most money for letters and messages over the horizon; wherever they pay by default."""
+    max_contacts_per_customer: int = Field(default=2, ge=0)
+    """Most letters and messages together to one customer over the horizon."""
+    spend_periods: int = Field(default=26, ge=1)
+    """Periods whose spending says what a customer is expected to spend."""
+    contact_lists: tuple[Channel, ...] = ()
+    """Channels whose list of customer_id is written into the output, such as ["mail"]. None by default: the output
+    then holds no line about a single person."""
+    allow_protected: tuple[str, ...] = ()
+    """Protected traits that may steer targeting after all, each by its name. None by default."""
+
+    @model_validator(mode="after")
+    def _channels_differ(self) -> TargetingSettings:
+        for name, values in (("channels", self.channels), ("contact_lists", self.contact_lists)):
+            if len(set(values)) < len(values):
+                raise ValueError(f"{name} names a channel twice")
+        if unused := sorted(set(self.contact_lists) - set(self.channels)):
+            raise ValueError(f"contact_lists names {', '.join(unused)}, which channels does not")
+        return self
+
+
+class FairnessSettings(Section):
+    """Section ``[fairness]``."""
+
+    enabled: bool = True
+    """Whether the plan says what deprived and well-off areas are offered."""
+    attribute: str = "auto"
+    """Census variable by which areas are ranked, such as "income_low"; "auto" takes the first of the usual measures of
+    deprivation the layers have."""
+    low_is_deprived: bool | None = None
+    """true where low values mean deprived, as for an income; told from the name by default."""
+    band: tuple[Positive, Positive] = (0.8, 1.25)
+    """Ratios outside are warned of: what the most deprived fifth of the people is offered over the least deprived."""
+    confidence: float = Field(default=0.9, gt=0, lt=1)
+    """Level of the intervals."""
+
+    @model_validator(mode="after")
+    def _band_is_around_one(self) -> FairnessSettings:
+        if not self.band[0] < 1 < self.band[1]:
+            raise ValueError(f"band must lie around 1, such as [0.8, 1.25]; got {list(self.band)}")
         return self
 
 
