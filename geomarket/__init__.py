@@ -194,7 +194,9 @@ __getattr__, __dir__, __all__ = _lazy.attach(
             "suggest_levels",
         ],
         "planning": [
+            "FolderAudit",
             "Plan",
+            "audit_folder",
             "claim_folder",
             "demo_plan",
             "plan_tables",

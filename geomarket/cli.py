@@ -100,6 +100,24 @@ def check(
 
 
 @app.command()
+def audit(
+    folder: Annotated[Path, typer.Argument(help="Output folder of a finished plan.")],
+    against: Annotated[
+        Path | None, typer.Option(help="Output folder of an earlier run with the same customers.")
+    ] = None,
+    k: Annotated[int, typer.Option(min=1, help="Smallest count of customers that may be shown.")] = 10,
+) -> None:
+    """Play the attacker on a finished folder; fail if a hidden count of customers can be worked out."""
+    from geomarket.planning import audit_folder
+
+    with _errors_to_exit_codes():
+        found = audit_folder(folder, against, k)
+    for line in found.summary():
+        _out.print(f"• {line}", markup=False)
+    raise typer.Exit(0 if found.passed else 1)
+
+
+@app.command()
 def new(folder: Annotated[Path, typer.Argument(help="Folder to make.")]) -> None:
     """Write a commented plan.toml and small template tables that `geomarket plan` runs as they are."""
     from geomarket.market import write_template

@@ -232,3 +232,20 @@ def test_bad_tables_are_named():
         penetration(placed, cells, types, base="households")
     with pytest.raises(TableError, match="neighbourhoods: 1 rows repeat a cell"):
         penetration(placed, cells, pd.concat([types, types.head(1)]))
+
+
+def test_customers_nowhere_on_the_map_are_told_unless_they_are_few():
+    customers, cells, types = make_map(n_customers=700)
+    placed = place_customers(customers, 8).table
+    full = penetration(placed, cells, types, outside=25)
+    assert any(note.startswith("25 of 725 customers") for note in full.notes)
+    shown = full.suppressed(k=10)
+    assert shown.outside == 25
+    assert len(shown.cells) == len(full.cells)
+    few = penetration(placed, cells, types, outside=3).suppressed(k=10)
+    assert few.outside is None
+    assert not any("3 of 703" in note for note in few.notes)
+    # everybody is known to be 703: somebody else must be hidden for the three
+    assert few.table["customers"].isna().any() or few.unplaced is None
+    with pytest.raises(SettingsError, match="already"):
+        shown.suppressed(k=10)

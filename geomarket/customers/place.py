@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm
 
-from geomarket.errors import TableError
+from geomarket.errors import SettingsError, TableError
 from geomarket.hexes.cells import points_to_cells
 from geomarket.results import Result
 from geomarket.safeguards import suppress
@@ -123,8 +123,10 @@ class Penetration(Result):
         revenue, margin. NaN where undefined.
     cells : DataFrame
         cell, customers, revenue, margin, penetration.
-    unplaced : int
-        Customers not counted: without a cell, or in a cell without a type.
+    unplaced : int or None
+        Customers in a cell without a type: in no type's count. None where hidden.
+    outside : int or None
+        Customers without a cell: in no count at all. None where hidden.
     confidence : float
     k : int or None
         Threshold below which counts are already hidden; None for the full figures.
@@ -133,10 +135,11 @@ class Penetration(Result):
 
     table: pd.DataFrame
     cells: pd.DataFrame
-    unplaced: int
+    unplaced: int | None
     confidence: float
     k: int | None = None
     notes: tuple[str, ...] = field(default=())
+    outside: int | None = 0
 
     def summary(self) -> list[str]:
         """Return where customers are over- and under-represented."""
@@ -187,28 +190,45 @@ class Penetration(Result):
         """Return a copy fit to publish: no count of customers below ``k`` is in it or can be subtracted out of it.
 
         Cells are published beside the counts of their neighbourhood types, and both beside the total, so all three
-        are hidden together.
+        are hidden together; with them those who are in no type, or nowhere on the map.
         """
+        if self.k is not None:
+            raise SettingsError(
+                f"penetration: counts below {self.k} are hidden already; suppress the full figures once."
+            )
         valued = bool(self.cells["heavy"].notna().all())
+        everyone = pd.concat([self.cells, self._nowhere()], ignore_index=True)
         hidden = suppress(
-            self.cells,
+            everyone,
             "customers",
             k=k,
             margins=[("neighbourhood",), ()],
             dependent=("revenue", "margin", "penetration"),
             parts={"heavy": ()} if valued else None,
         )
-        by_type = (
-            hidden.totals[("neighbourhood",)].set_index("neighbourhood").reindex(self.table["neighbourhood"])
-        )
+        totals = hidden.totals[("neighbourhood",)].set_index("neighbourhood")
+        by_type = totals.reindex(self.table["neighbourhood"])
         table = self.table.assign(suppressed=by_type["suppressed"].to_numpy())
         for column in TYPE_DEPENDENTS:
             table[column] = self.table[column].astype(float).mask(table["suppressed"])
         for column in ("heavy", "heavy_share") if valued else ():
             table[column] = table[column].mask(by_type["heavy"].isna().to_numpy())
-        return replace(self, table=table, cells=hidden.table, k=k)
+        cells = hidden.table.iloc[: len(self.cells)].set_axis(self.cells.index)
+        gone = set(totals.index[totals["customers"].isna()].fillna(""))
+        typeless = None if "" in gone else self.unplaced
+        nowhere = None if _NOWHERE in gone else self.outside
+        n = int(self.cells["customers"].sum()) + (self.outside or 0)
+        notes = _notes(self.table, typeless, nowhere, n, self.cells)
+        return replace(self, table=table, cells=cells, k=k, unplaced=typeless, outside=nowhere, notes=notes)
+
+    def _nowhere(self) -> pd.DataFrame:
+        """Those without a cell as one more cell of a kind of its own: they are part of the total too."""
+        row = {"cell": -1, "neighbourhood": _NOWHERE, "customers": self.outside or 0, "heavy": 0.0}
+        frame = pd.DataFrame([{**row, "revenue": 0.0, "margin": 0.0}] if self.outside else [])
+        return frame.reindex(columns=self.cells.columns).astype(self.cells.dtypes.to_dict())
 
 
+_NOWHERE = "nowhere"
 TYPE_DEPENDENTS = (
     "customers",
     "customer_share",
@@ -232,6 +252,7 @@ def penetration(
     value: pd.DataFrame | None = None,
     confidence: float = 0.9,
     base: str = "population",
+    outside: int = 0,
 ) -> Penetration:
     """Count customers against people, by neighbourhood type and by cell.
 
@@ -249,6 +270,8 @@ def penetration(
         Level of the intervals.
     base : str
         Column of ``cells`` that penetration is a share of.
+    outside : int
+        Customers known who could not be placed: counted in no figure, and told.
 
     Returns
     -------
@@ -294,8 +317,8 @@ def penetration(
         "population",
         "penetration",
     ]
-    notes = _notes(table, unplaced, len(customers_cells), counted)
-    return Penetration(table, counted[columns], unplaced, confidence, None, notes)
+    notes = _notes(table, unplaced, outside, len(customers_cells) + outside, counted)
+    return Penetration(table, counted[columns], unplaced, confidence, None, notes, outside)
 
 
 def wilson_interval(
@@ -437,13 +460,22 @@ def _check_penetration(
             )
 
 
-def _notes(table: pd.DataFrame, unplaced: int, n_customers: int, counted: pd.DataFrame) -> tuple[str, ...]:
+def _notes(
+    table: pd.DataFrame,
+    unplaced: int | None,
+    outside: int | None,
+    n_customers: int,
+    counted: pd.DataFrame,
+) -> tuple[str, ...]:
     notes = []
-    if unplaced:
-        notes.append(
-            f"{unplaced:,} of {n_customers:,} customers live outside the map or where there is no neighbourhood "
-            "type, and are in no type's count."
-        )
+    for number, place in (
+        (outside, "have no coordinates or live outside the map, and are in no count"),
+        (unplaced, "live where there is no neighbourhood type, and are in no type's count"),
+    ):
+        if number is None:
+            notes.append(f"Some customers {place} (a number too small to tell, or that would tell one).")
+        elif number:
+            notes.append(f"{number:,} of {n_customers:,} customers {place}.")
     crowded = table[table["customers"] > table["population"]]
     if len(crowded):
         notes.append(

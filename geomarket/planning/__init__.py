@@ -1,5 +1,6 @@
 """Run a whole plan: stages in order, outputs, manifest."""
 
+from geomarket.planning.audit import FolderAudit, audit_folder
 from geomarket.planning.demo import DEMO_SETTINGS, demo_plan
 from geomarket.planning.folders import claim_folder, hold_folder
 from geomarket.planning.outputs import plan_tables, write_outputs
@@ -9,7 +10,9 @@ from geomarket.planning.run import STAGES, run_plan
 __all__ = [
     "DEMO_SETTINGS",
     "STAGES",
+    "FolderAudit",
     "Plan",
+    "audit_folder",
     "claim_folder",
     "demo_plan",
     "hold_folder",

@@ -294,6 +294,7 @@ def _manifest(plan: Plan, trade: Trade) -> dict[str, Any]:
         "settings": plan.settings.resolved(),
         "inputs": market.inputs,
         "input_rows": rows,
+        "people": _people_counted(plan),
         "areas": {layer.name: len(layer.frame) for layer in market.areas},
         "window": [str(trade.periods[0]), str(trade.periods[-1])],
         "resolution": plan.hexes.resolution,
@@ -304,6 +305,17 @@ def _manifest(plan: Plan, trade: Trade) -> dict[str, Any]:
         "warnings": list(plan.warnings),
         "verdict": plan.frontier.verdict.sentence,
         "solver": plan.ranges.solver.drop(columns="seconds").to_dict("records"),
+    }
+
+
+def _people_counted(plan: Plan) -> dict[str, int | None]:
+    """Return how many customers the published counts add up to; None where a number is hidden."""
+    if plan.customers is None or plan.market.customers is None:
+        return {}
+    return {
+        "customers": len(plan.market.customers),
+        "unplaced": plan.customers.unplaced,
+        "outside": plan.customers.outside,
     }
 
 

@@ -110,7 +110,12 @@ def find_customers(
             trips=("trips", "sum"), customers=("customer_id", "nunique")
         )
     counted = penetration(
-        placed.table, hexes.table, neighbourhoods.table, value, confidence=settings.customers.confidence
+        placed.table,
+        hexes.table,
+        neighbourhoods.table,
+        value,
+        confidence=settings.customers.confidence,
+        outside=len(placed.unplaced),
     )
     return counted, flows
 

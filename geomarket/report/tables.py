@@ -34,10 +34,14 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """A column's head. ``kind`` is "text", "number", "chart", "wide" (long text) or "main" (two lines)."""
+    """A column's head. ``kind`` is "text", "number", "chart", "wide" (long text) or "main" (two lines).
+
+    ``name`` is the column of the tables folder it shows, if it is one: geomarket audit finds it by that.
+    """
 
     label: str
     kind: str = "text"
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,7 @@ def frame_table(
     rows = [[_cell(row[name], spec) for name, spec in present.items()] for row in shown.to_dict("records")]
     left_out = len(frame) - len(shown)
     note = f"{left_out:,} more {more}" if left_out > 0 and more else ""
-    heads = [Column(label, kind) for label, kind, _ in present.values()]
+    heads = [Column(label, kind, name) for name, (label, kind, _) in present.items()]
     return Table(caption, heads, rows, note)
 
 

@@ -32,12 +32,16 @@ class Audit(Result):
         table, rows, hidden, sums (published sums it takes part in that hide something).
     k : int
     count : str
+    narrowest : float
+        Narrowest range a hidden count is known to; the search stops at ``k``, so a figure from there on is a lower
+        bound. Infinite where nothing is hidden, NaN where published figures contradict one another.
     """
 
     table: pd.DataFrame
     checked: pd.DataFrame
     k: int
     count: str
+    narrowest: float = np.inf
 
     @property
     def passed(self) -> bool:
@@ -125,7 +129,7 @@ def audit_tables(
         findings += _shown(tables, keys, names, [w - p for w, p in zip(wholes, published)], k)
         caps = [np.nan_to_num(w, nan=np.inf, posinf=np.inf) for w in wholes]
     findings += _given_away(tables, keys, names, published, dependent or {})
-    sums = np.zeros(len(names), dtype=int)
+    sums, narrowest = np.zeros(len(names), dtype=int), np.nan
     if not notes:
         # figures that contradict each other bound nothing
         bounds = attack(published, relations, k, caps)
@@ -135,6 +139,10 @@ def audit_tables(
                 findings.append(
                     (names[t], _label(tables[names[t]], keys[names[t]], row), "pinned", low, high)
                 )
+        ranges = [high - low for low, high in zip(bounds.low, bounds.high)]
+        narrowest = float(
+            np.nanmin([np.inf, *(r.min() for r in (x[~np.isnan(x)] for x in ranges) if len(r))])
+        )
         for index, _ in bounds.equations:
             sums[relations[index].parent] += 1
             sums[relations[index].child] += 1
@@ -146,7 +154,7 @@ def audit_tables(
             "sums": sums,
         }
     )
-    return Audit(pd.DataFrame(findings, columns=FINDING_COLUMNS), checked, k, count)
+    return Audit(pd.DataFrame(findings, columns=FINDING_COLUMNS), checked, k, count, narrowest)
 
 
 def _check(
