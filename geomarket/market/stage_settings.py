@@ -235,7 +235,7 @@ class StoreClusterSettings(Section):
     competition_weight: float = Field(default=0.0, ge=0)
     """Weight of the share of nearby trade that goes to competitors, by the catchment model."""
     features: dict[str, Positive] = {}
-    """Further features and their weights, such as { income = 0.5, region = 0.2 }: rates and means of the area layers
+    """Further features and their weights, such as { median_income = 0.5, region = 0.2 }: rates and means of area layers
     (averaged over the catchment) or columns of stores. Revenue and protected traits are refused."""
     composition: Literal["hellinger", "clr"] = "hellinger"
     """How shares become distances: Hellinger, or centred log-ratios, which let small shares weigh as much as large."""
