@@ -27,6 +27,8 @@ _TITLES = {
     "demand": "Demand: what each store would sell of each SKU",
     "assortment": "Ranges: what each store cluster lists",
     "promotions": "Promotions, where their history is given",
+    "targeting": "Targeting: where leaflets and messages about the promotions go",
+    "fairness": "Fairness: what deprived and well-off areas are offered",
     "frontier": "How local to go: national, store clusters, or store by store",
     "privacy": "Protection of persons",
     "report": "The report",

@@ -20,6 +20,7 @@ from geomarket.market.stage_settings import (
     CustomerSettings,
     DemandSettings,
     EngineSettings,
+    FairnessSettings,
     FrontierSettings,
     HexSettings,
     NeighbourhoodSettings,
@@ -28,6 +29,7 @@ from geomarket.market.stage_settings import (
     ReportSettings,
     Section,
     StoreClusterSettings,
+    TargetingSettings,
 )
 
 __all__ = [
@@ -325,6 +327,10 @@ class PlanSettings(Section):
     """Ranges."""
     promotions: PromotionSettings = PromotionSettings()
     """Promotions."""
+    targeting: TargetingSettings = TargetingSettings()
+    """Where leaflets and messages go."""
+    fairness: FairnessSettings = FairnessSettings()
+    """What deprived areas are offered."""
     frontier: FrontierSettings = FrontierSettings()
     """How local to go."""
     privacy: PrivacySettings = PrivacySettings()
