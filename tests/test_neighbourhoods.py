@@ -131,6 +131,27 @@ def test_unpopulated_and_incomplete_cells_are_missing_and_counted():
     pd.testing.assert_frame_equal(hexes.table, before)
 
 
+def test_an_area_without_a_type_is_predicted_as_none():
+    table = rates()
+    fitted = NeighbourhoodClassifier(levels=(2,)).fit(table)
+    table.iloc[0] = np.nan
+    codes = fitted.predict(table)
+    assert codes[0] is None and (codes[1:] == fitted.labels_["code"].to_numpy()[1:]).all()
+
+
+def test_shrinkage_leaves_means_alone_and_moves_small_bases_most():
+    hexes = make_hexes()
+    settings = {"levels": (3,), "max_correlation": None, "n_init": 10}
+    found = classify(hexes, classifier=NeighbourhoodClassifier(shrink=True, **settings))
+    shrunk = found.classifier.shrinkage_.mean.index
+    assert set(shrunk) == {"young", "old", "rent", "own", "cars"}, "income is no share"
+    plain = hexes.table.set_index("cell")
+    bases = hexes.denominators.set_index("cell")
+    moved = (found.classifier.shrinkage_.apply(plain, bases)["rent"] - plain["rent"]).abs()
+    small = plain["population"] < plain["population"].median()
+    assert moved[small].mean() > 1.5 * moved[~small].mean()
+
+
 def test_a_cell_that_lacks_one_variable_is_still_typed_right():
     hexes = make_hexes()
     full = classify(hexes, levels=(3,)).table["neighbourhood"]

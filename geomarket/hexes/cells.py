@@ -243,7 +243,14 @@ def cell_areas_km2(cells: npt.ArrayLike) -> FloatArray:
 
 
 def cell_resolutions(cells: npt.ArrayLike) -> npt.NDArray[np.int64]:
-    """H3 resolution (0 to 15) of each cell."""
+    """H3 resolution (0 to 15) of each cell.
+
+    Examples
+    --------
+    >>> from geomarket.hexes import cell_resolutions
+    >>> cell_resolutions([613158982088916991]).tolist()
+    [8]
+    """
     return (check_cells(cells) >> _RESOLUTION_SHIFT) & _RESOLUTION_MASK
 
 

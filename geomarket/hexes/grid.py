@@ -52,6 +52,20 @@ class Hexes(Result):
         over the grid's cells).
     notes : tuple of str
         Caveats to be stated with the result.
+
+    Examples
+    --------
+    >>> import geopandas as gpd, shapely
+    >>> from geomarket.hexes import build_hexes
+    >>> from geomarket.market.model import AreaLayer, Variable
+    >>> frame = gpd.GeoDataFrame({"area_id": ["a", "b"], "people": [100.0, 300.0], "young": [50.0, 60.0]},
+    ...     geometry=[shapely.box(0, 50, 0.1, 50.1), shapely.box(0.1, 50, 0.2, 50.1)], crs=4326)
+    >>> young = Variable("young", "aged under 30", "rate", "young", denominator="people")
+    >>> hexes = build_hexes([AreaLayer("census", frame, (young,), population="people")], 7)
+    >>> hexes.layers[["layer", "areas", "variables"]].values.tolist()
+    [['census', 2, 1]]
+    >>> hexes.summary()[1].split(" (")[0]
+    '3 of 3 totals are conserved to 1e-09'
     """
 
     table: pd.DataFrame
@@ -66,7 +80,20 @@ class Hexes(Result):
     notes: tuple[str, ...] = ()
 
     def variable(self, name: str) -> Variable:
-        """One variable by its name."""
+        """One variable by its name.
+
+        Examples
+        --------
+        >>> import geopandas as gpd, shapely
+        >>> from geomarket.hexes import build_hexes
+        >>> from geomarket.market.model import AreaLayer, Variable
+        >>> frame = gpd.GeoDataFrame({"area_id": ["a", "b"], "people": [100.0, 300.0], "young": [50.0, 60.0]},
+        ...     geometry=[shapely.box(0, 50, 0.1, 50.1), shapely.box(0.1, 50, 0.2, 50.1)], crs=4326)
+        >>> young = Variable("young", "aged under 30", "rate", "young", denominator="people")
+        >>> hexes = build_hexes([AreaLayer("census", frame, (young,), population="people")], 7)
+        >>> hexes.variable("young").label
+        'aged under 30'
+        """
         for v in self.variables:
             if v.name == name:
                 return v
@@ -105,6 +132,19 @@ class Hexes(Result):
         ------
         TableError
             If there is no such column; the message names those there are.
+
+        Examples
+        --------
+        >>> import geopandas as gpd, shapely
+        >>> from geomarket.hexes import build_hexes
+        >>> from geomarket.market.model import AreaLayer, Variable
+        >>> frame = gpd.GeoDataFrame({"area_id": ["a", "b"], "people": [100.0, 300.0], "young": [50.0, 60.0]},
+        ...     geometry=[shapely.box(0, 50, 0.1, 50.1), shapely.box(0.1, 50, 0.2, 50.1)], crs=4326)
+        >>> young = Variable("young", "aged under 30", "rate", "young", denominator="people")
+        >>> hexes = build_hexes([AreaLayer("census", frame, (young,), population="people")], 7)
+        >>> page = hexes.explore("young", tiles=None).get_root().render()
+        >>> "Aged under 30" in page or "aged under 30" in page
+        True
         """
         from geomarket.hexmap import explore_cells
 
@@ -119,7 +159,22 @@ class Hexes(Result):
         return explore_cells(self.table, column, **{**shown, "weight": weight, **options})
 
     def plot(self, ax: Any = None, column: str = _POPULATION) -> Any:
-        """Draw one column (by default the population) and return the axes."""
+        """Draw one column (by default the population) and return the axes.
+
+        Examples
+        --------
+        >>> import matplotlib
+        >>> matplotlib.use("Agg")
+        >>> import geopandas as gpd, shapely
+        >>> from geomarket.hexes import build_hexes
+        >>> from geomarket.market.model import AreaLayer, Variable
+        >>> frame = gpd.GeoDataFrame({"area_id": ["a", "b"], "people": [100.0, 300.0], "young": [50.0, 60.0]},
+        ...     geometry=[shapely.box(0, 50, 0.1, 50.1), shapely.box(0.1, 50, 0.2, 50.1)], crs=4326)
+        >>> young = Variable("young", "aged under 30", "rate", "young", denominator="people")
+        >>> hexes = build_hexes([AreaLayer("census", frame, (young,), population="people")], 7)
+        >>> hexes.plot(column="young").figure.axes[-1].get_ylabel()
+        'aged under 30'
+        """
         label = next((v.label for v in self.variables if v.name == column), column)
         return draw_cells(self.table["cell"], self.table[column], label, ax)
 

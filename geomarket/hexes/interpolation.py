@@ -73,6 +73,20 @@ class HexLayer(Result):
         layer, check, areas, km2, message: what was found in the geometry and what was done about it.
     notes : tuple of str
         Caveats to be stated with the result.
+
+    Examples
+    --------
+    >>> import geopandas as gpd, shapely
+    >>> from geomarket.hexes import interpolate
+    >>> from geomarket.market.model import AreaLayer, Variable
+    >>> frame = gpd.GeoDataFrame({"area_id": ["a", "b"], "people": [100.0, 300.0], "young": [50.0, 60.0]},
+    ...     geometry=[shapely.box(0, 50, 0.1, 50.1), shapely.box(0.1, 50, 0.2, 50.1)], crs=4326)
+    >>> young = Variable("young", "aged under 30", "rate", "young", denominator="people")
+    >>> found = interpolate(AreaLayer("census", frame, (young,), population="people"), 7)
+    >>> found.conservation[["part", "hex_total", "conserved"]].values.tolist()
+    [['numerator', 110.0, True], ['denominator', 400.0, True]]
+    >>> found.summary()[0]
+    'census: 1 variables on 50 hexagons of resolution 7.'
     """
 
     name: str
@@ -94,7 +108,22 @@ class HexLayer(Result):
         ]
 
     def plot(self, ax: Any = None, column: str | None = None) -> Any:
-        """Draw one variable (by default the first) and return the axes."""
+        """Draw one variable (by default the first) and return the axes.
+
+        Examples
+        --------
+        >>> import matplotlib
+        >>> matplotlib.use("Agg")
+        >>> import geopandas as gpd, shapely
+        >>> from geomarket.hexes import interpolate
+        >>> from geomarket.market.model import AreaLayer, Variable
+        >>> frame = gpd.GeoDataFrame({"area_id": ["a", "b"], "people": [100.0, 300.0], "young": [50.0, 60.0]},
+        ...     geometry=[shapely.box(0, 50, 0.1, 50.1), shapely.box(0.1, 50, 0.2, 50.1)], crs=4326)
+        >>> young = Variable("young", "aged under 30", "rate", "young", denominator="people")
+        >>> found = interpolate(AreaLayer("census", frame, (young,), population="people"), 7)
+        >>> found.plot(column="young").get_xlabel()
+        'longitude'
+        """
         column = column or (self.variables[0].name if self.variables else "coverage")
         return draw_cells(self.table["cell"], self.table[column], column, ax)
 

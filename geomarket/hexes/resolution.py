@@ -102,6 +102,17 @@ class ResolutionAdvice(Result):
     recommended : int
         Of the resolutions that suit the first layer, the one whose hexagons are nearest in size to its areas;
         if none suits, the nearest of all.
+
+    Examples
+    --------
+    >>> import geopandas as gpd, shapely
+    >>> from geomarket.hexes import advise_resolution
+    >>> from geomarket.market.model import AreaLayer
+    >>> frame = gpd.GeoDataFrame({"area_id": ["a", "b"], "people": [100.0, 300.0]},
+    ...     geometry=[shapely.box(0, 50, 0.01, 50.01), shapely.box(0.01, 50, 0.02, 50.01)], crs=4326)
+    >>> advice = advise_resolution(AreaLayer("census", frame, (), population="people"), [7, 8, 9])
+    >>> advice.table[["resolution", "verdict"]].values.tolist()
+    [[7, 'suits'], [8, 'suits'], [9, 'finer than the areas']]
     """
 
     table: pd.DataFrame
@@ -120,7 +131,21 @@ class ResolutionAdvice(Result):
         return lines
 
     def plot(self, ax: Any = None) -> Any:
-        """Draw hexagons to an area against resolution (log scale) and return the axes."""
+        """Draw hexagons to an area against resolution (log scale) and return the axes.
+
+        Examples
+        --------
+        >>> import matplotlib
+        >>> matplotlib.use("Agg")
+        >>> import geopandas as gpd, shapely
+        >>> from geomarket.hexes import advise_resolution
+        >>> from geomarket.market.model import AreaLayer
+        >>> frame = gpd.GeoDataFrame({"area_id": ["a", "b"], "people": [100.0, 300.0]},
+        ...     geometry=[shapely.box(0, 50, 0.01, 50.01), shapely.box(0.01, 50, 0.02, 50.01)], crs=4326)
+        >>> advice = advise_resolution(AreaLayer("census", frame, (), population="people"), [7, 8, 9])
+        >>> advice.plot().get_yscale()
+        'log'
+        """
         import matplotlib.pyplot as plt
 
         if ax is None:

@@ -1,4 +1,4 @@
-"""Checks of the tables that are to be classified."""
+"""Checks of the tables that are to be classified, and what is said of areas that could not be."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pandas as pd
 
 from geomarket.errors import TableError
 
-__all__ = ["canonical_order", "check_rates", "checked_denominators", "checked_population"]
+__all__ = ["canonical_order", "check_rates", "checked_denominators", "checked_population", "status_notes"]
 
 
 def check_rates(X: pd.DataFrame) -> None:
@@ -72,3 +72,33 @@ def canonical_order(X: pd.DataFrame, mass: pd.Series | None) -> np.ndarray:
         key = key * np.uint64(0x9E3779B97F4A7C15) + np.ascontiguousarray(column).view(np.uint64)
         key ^= key >> np.uint64(29)
     return np.argsort(key, kind="stable")
+
+
+def status_notes(labels: pd.DataFrame, min_population: float) -> list[str]:
+    """Say how many areas have no type, or a type on partial data, and why.
+
+    Parameters
+    ----------
+    labels : DataFrame
+        As from :meth:`~geomarket.neighbourhoods.NeighbourhoodClassifier.assign`.
+    min_population : float
+        The least population an area needed.
+
+    Returns
+    -------
+    list of str
+
+    Examples
+    --------
+    >>> status_notes(pd.DataFrame({"status": ["complete", "unpopulated"]}), 10)
+    ['1 of 2 areas have a population below 10 and no type.']
+    """
+    words = {
+        "unpopulated": f"have a population below {min_population:g} and no type",
+        "too little data": "have people but too little data, and no type",
+        "partial data": "lack some variables and are typed by the others",
+    }
+    counts = labels["status"].value_counts()
+    return [
+        f"{counts[key]:,} of {len(labels):,} areas {text}." for key, text in words.items() if key in counts
+    ]

@@ -16,6 +16,7 @@ from geomarket.neighbourhoods.checks import (
     check_rates,
     checked_denominators,
     checked_population,
+    status_notes,
 )
 from geomarket.neighbourhoods.hierarchy import LEVELS, grow
 from geomarket.neighbourhoods.kmeans import nearest
@@ -34,7 +35,7 @@ from geomarket.neighbourhoods.preparation import (
 )
 from geomarket.neighbourhoods.scheme import read_scheme, restore_scheme, write_scheme
 
-__all__ = ["NeighbourhoodClassifier", "status_notes"]
+__all__ = ["NeighbourhoodClassifier"]
 
 
 _log = logging.getLogger(__name__)
@@ -194,6 +195,12 @@ class NeighbourhoodClassifier(BaseEstimator):
             Too few populated areas or variables for the types asked for.
         SettingsError
             An unknown word or a number out of range; or the scheme is frozen.
+
+        Examples
+        --------
+        >>> rates = pd.DataFrame({"renting": [0.1, 0.1, 0.8, 0.9], "owning": [0.9, 0.8, 0.2, 0.2]})
+        >>> NeighbourhoodClassifier(levels=(2,), min_areas=1).fit(rates).labels_["code"].tolist()
+        ['A', 'A', 'B', 'B']
         """
         points, weights, mass = self.learn_preparation(X, population, denominators)
         grown = grow(
@@ -245,6 +252,14 @@ class NeighbourhoodClassifier(BaseEstimator):
             What each counts in the fit.
         mass : ndarray of shape (n_fit,)
             People in each, or 1.
+
+        Examples
+        --------
+        >>> rates = pd.DataFrame({"renting": [0.1, 0.1, 0.8, 0.9], "owning": [0.9, 0.8, 0.2, 0.2]})
+        >>> scheme = NeighbourhoodClassifier(levels=(2,), max_correlation=None)
+        >>> points, weights, mass = scheme.learn_preparation(rates)
+        >>> points.shape, float(points.min()), float(points.max().round(6))
+        ((4, 2), 0.0, 1.0)
         """
         self._check_settings()
         check_rates(X)
@@ -283,8 +298,16 @@ class NeighbourhoodClassifier(BaseEstimator):
         Returns
         -------
         ndarray of object
+
+        Examples
+        --------
+        >>> rates = pd.DataFrame({"renting": [0.1, 0.1, 0.8, 0.9], "owning": [0.9, 0.8, 0.2, 0.2]})
+        >>> scheme = NeighbourhoodClassifier(levels=(2,), min_areas=1, max_correlation=None).fit(rates)
+        >>> scheme.predict(pd.DataFrame({"renting": [0.7, np.nan], "owning": [0.3, np.nan]})).tolist()
+        ['B', None]
         """
-        return self.assign(X, population, denominators)["code"].to_numpy(dtype=object)
+        codes = self.assign(X, population, denominators)["code"].astype(object)
+        return codes.where(codes.notna(), None).to_numpy(dtype=object)
 
     def assign(
         self,
@@ -305,6 +328,16 @@ class NeighbourhoodClassifier(BaseEstimator):
         -------
         DataFrame
             On the index of X.
+
+        Examples
+        --------
+        >>> rates = pd.DataFrame({"renting": [0.1, 0.1, 0.8, 0.9], "owning": [0.9, 0.8, 0.2, 0.2]})
+        >>> scheme = NeighbourhoodClassifier(levels=(2,), min_areas=1, max_correlation=None).fit(rates)
+        >>> found = scheme.assign(pd.DataFrame({"renting": [0.7, 0.3], "owning": [0.3, 0.6]}))
+        >>> found[["code", "second", "status"]].values.tolist()
+        [['B', 'A', 'complete'], ['A', 'B', 'complete']]
+        >>> bool(found["uncertainty"].between(0, 1).all())
+        True
         """
         mass = checked_population(population, X.index)
         points = self.transform_rates(X, denominators).to_numpy()
@@ -333,6 +366,13 @@ class NeighbourhoodClassifier(BaseEstimator):
         -------
         DataFrame
             On the index of X; a column for each prepared variable.
+
+        Examples
+        --------
+        >>> rates = pd.DataFrame({"renting": [0.1, 0.1, 0.8, 0.9], "owning": [0.9, 0.8, 0.2, 0.2]})
+        >>> scheme = NeighbourhoodClassifier(levels=(2,), min_areas=1, max_correlation=None).fit(rates)
+        >>> scheme.transform_rates(rates).max().round(6).to_dict()
+        {'renting': 1.0, 'owning': 1.0}
         """
         self._check_fitted()
         rates = (
@@ -369,6 +409,15 @@ class NeighbourhoodClassifier(BaseEstimator):
         """Return the scheme as JSON text: settings, stored transform, centroids, names, edits. No areas.
 
         A SHA-256 of the content is part of it, so a scheme changed by hand is noticed.
+
+        Examples
+        --------
+        >>> rates = pd.DataFrame({"renting": [0.1, 0.1, 0.8, 0.9], "owning": [0.9, 0.8, 0.2, 0.2]})
+        >>> scheme = NeighbourhoodClassifier(levels=(2,), min_areas=1, max_correlation=None).fit(rates)
+        >>> import json
+        >>> stored = json.loads(scheme.to_json())
+        >>> stored["format"], stored["settings"]["transform"], len(stored["sha256"])
+        ('geomarket-neighbourhoods', 'asinh', 64)
         """
         self._check_fitted()
         return write_scheme(self)
@@ -571,33 +620,3 @@ class NeighbourhoodClassifier(BaseEstimator):
 
 def _mass_of(mass: pd.Series | None, order: np.ndarray) -> np.ndarray:
     return np.ones(len(order)) if mass is None else mass.to_numpy(dtype=float)[order]
-
-
-def status_notes(labels: pd.DataFrame, min_population: float) -> list[str]:
-    """Say how many areas have no type, or a type on partial data, and why.
-
-    Parameters
-    ----------
-    labels : DataFrame
-        As from :meth:`NeighbourhoodClassifier.assign`.
-    min_population : float
-        The least population an area needed.
-
-    Returns
-    -------
-    list of str
-
-    Examples
-    --------
-    >>> status_notes(pd.DataFrame({"status": ["complete", "unpopulated"]}), 10)
-    ['1 of 2 areas have a population below 10 and no type.']
-    """
-    words = {
-        "unpopulated": f"have a population below {min_population:g} and no type",
-        "too little data": "have people but too little data, and no type",
-        "partial data": "lack some variables and are typed by the others",
-    }
-    counts = labels["status"].value_counts()
-    return [
-        f"{counts[key]:,} of {len(labels):,} areas {text}." for key, text in words.items() if key in counts
-    ]

@@ -64,6 +64,16 @@ class LevelEvidence(Result):
         The suggestion as :class:`NeighbourhoodClassifier` takes it.
     notes : tuple of str
         How the figures were made.
+
+    Examples
+    --------
+    >>> rates = pd.DataFrame({"rent": np.repeat([0.1, 0.4, 0.8], 20) + np.tile(np.linspace(0, 0.05, 20), 3),
+    ...     "own": np.repeat([0.7, 0.5, 0.1], 20) + np.tile(np.linspace(0, 0.03, 20), 3)})
+    >>> found = suggest_levels(rates, candidates=range(2, 5), levels=1, n_bootstrap=3)
+    >>> found.table.loc[found.table["suggested"], "k"].tolist()
+    [3]
+    >>> found.summary()[0].split(":")[0]
+    '3 supergroups suggested'
     """
 
     table: pd.DataFrame
@@ -80,13 +90,35 @@ class LevelEvidence(Result):
         return lines + list(self.notes)
 
     def plot(self, ax: Any = None, parent: str = "") -> Any:
-        """Draw the clustergram of one parent ("" for the supergroups); return the axes."""
+        """Draw the clustergram of one parent ("" for the supergroups); return the axes.
+
+        Examples
+        --------
+        >>> import matplotlib
+        >>> matplotlib.use("Agg")
+        >>> rates = pd.DataFrame({"rent": np.repeat([0.1, 0.4, 0.8], 20) + np.tile(np.linspace(0, 0.05, 20), 3),
+        ...     "own": np.repeat([0.7, 0.5, 0.1], 20) + np.tile(np.linspace(0, 0.03, 20), 3)})
+        >>> found = suggest_levels(rates, candidates=range(2, 5), levels=1, n_bootstrap=3)
+        >>> found.plot().get_xlabel()
+        'number of types'
+        """
         from geomarket.neighbourhoods.figures import plot_clustergram
 
         return plot_clustergram(_of(self.clustergram, parent), _of(self.flows, parent), ax=ax)
 
     def plot_evidence(self, parent: str = "") -> Any:
-        """Draw clustergram and criteria side by side in a new figure; return its array of axes."""
+        """Draw clustergram and criteria side by side in a new figure; return its array of axes.
+
+        Examples
+        --------
+        >>> import matplotlib
+        >>> matplotlib.use("Agg")
+        >>> rates = pd.DataFrame({"rent": np.repeat([0.1, 0.4, 0.8], 20) + np.tile(np.linspace(0, 0.05, 20), 3),
+        ...     "own": np.repeat([0.7, 0.5, 0.1], 20) + np.tile(np.linspace(0, 0.03, 20), 3)})
+        >>> found = suggest_levels(rates, candidates=range(2, 5), levels=1, n_bootstrap=3)
+        >>> [ax.get_title() for ax in found.plot_evidence()[1:]]
+        ['silhouette', 'Calinski–Harabasz', 'bootstrap agreement', 'gap (diagnostic)']
+        """
         from geomarket.neighbourhoods.figures import plot_evidence
 
         return plot_evidence(_of(self.table, parent), _of(self.clustergram, parent), _of(self.flows, parent))

@@ -50,6 +50,12 @@ class KMeansFit:
         close to the best says that another partition fits nearly as well.
     iterations : int
         Lloyd passes over all rows, all candidates together.
+
+    Examples
+    --------
+    >>> found = fit_kmeans(np.array([[0.0], [1.0], [10.0], [11.0]]), 2)
+    >>> sorted(found.centroids.ravel().tolist()), found.wcss
+    ([0.5, 10.5], 1.0)
     """
 
     centroids: np.ndarray

@@ -104,6 +104,13 @@ class Preparation:
         Index variable; columns multiplier, power (Yeo–Johnson's lambda or NaN), centre, spread, weight, fallback
         (1 where the range stood in for an inter-decile range of 0).
     transform, scaling : str
+
+    Examples
+    --------
+    >>> rates = pd.DataFrame({"renting": [0.0, 0.2, 0.8]})
+    >>> stored = prepare(rates, np.ones(3))
+    >>> stored.variables, stored.transform, stored.scaling
+    (['renting'], 'asinh', 'range')
     """
 
     table: pd.DataFrame
@@ -122,6 +129,13 @@ class Preparation:
         ------
         TableError
             If a variable of the scheme isn't a column.
+
+        Examples
+        --------
+        >>> rates = pd.DataFrame({"renting": [0.0, 0.2, 0.8]})
+        >>> stored = prepare(rates, np.ones(3))
+        >>> stored.apply(pd.DataFrame({"renting": [0.8, 0.4]})).ravel().round(3).tolist()
+        [1.0, 0.863]
         """
         missing = [name for name in self.variables if name not in rates.columns]
         if missing:
@@ -160,7 +174,16 @@ class Preparation:
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Preparation:
-        """Inverse of :meth:`to_dict`."""
+        """Inverse of :meth:`to_dict`.
+
+        Examples
+        --------
+        >>> rates = pd.DataFrame({"renting": [0.0, 0.2, 0.8]})
+        >>> stored = prepare(rates, np.ones(3))
+        >>> again = Preparation.from_dict(stored.to_dict())
+        >>> bool((again.apply(rates) == stored.apply(rates)).all())
+        True
+        """
         table = pd.DataFrame(stored["variables"]).set_index("variable").astype(float)
         return cls(table, stored["transform"], stored["scaling"])
 

@@ -32,6 +32,14 @@ class PublishedTypes(Result):
     absent : tuple of str
         Variables of the published centroids that the areas don't have.
     notes : tuple of str
+
+    Examples
+    --------
+    >>> rates = pd.DataFrame({"renting": [0.0, 0.1, 0.9], "owning": [1.0, 0.8, 0.0]})
+    >>> published = pd.DataFrame({"renting": [0.2, 0.9], "owning": [0.9, 0.2]}, index=["1", "2"])
+    >>> found = assign_to_centroids(rates, published)
+    >>> found.summary()[0]
+    '3 areas assigned; largest: 1 67 %, 2 33 %.'
     """
 
     table: pd.DataFrame

@@ -13,7 +13,8 @@ from sklearn.base import clone
 
 from geomarket.errors import NotSupportedError, SettingsError, TableError
 from geomarket.market.model import Variable
-from geomarket.neighbourhoods.classifier import NeighbourhoodClassifier, status_notes
+from geomarket.neighbourhoods.checks import status_notes
+from geomarket.neighbourhoods.classifier import NeighbourhoodClassifier
 from geomarket.neighbourhoods.corrections import (
     EDIT_COLUMNS,
     copy_of,
@@ -75,6 +76,21 @@ class Neighbourhoods(Result):
         What a reader must know.
     base : {"people", "areas"}
         What the shares of the types are of; areas where no population was given.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> from geomarket.hexes import points_to_cells
+    >>> rent = np.repeat([0.2, 0.7], [6, 4]) + 0.01 * np.arange(10)
+    >>> cells = points_to_cells(5 + 0.02 * np.arange(10), np.full(10, 50.0), 8)
+    >>> table = pd.DataFrame({"cell": cells, "population": 500.0, "rent": rent})
+    >>> variables = (Variable("rent", "renting", "rate", "rent", "population"),)
+    >>> hexes = SimpleNamespace(table=table, denominators=table[["cell"]], variables=variables)
+    >>> found = classify(hexes, classifier=NeighbourhoodClassifier(levels=(2,), min_areas=1), min_areas=2)
+    >>> found.types[["code", "name", "cells", "population_share"]].values.tolist()
+    [['A', 'Mixed households', 6, 0.6], ['B', 'Renters', 4, 0.4]]
+    >>> found.summary()[0]
+    '10 of 10 hexagons sorted into 2 supergroups.'
     """
 
     table: pd.DataFrame
@@ -114,6 +130,19 @@ class Neighbourhoods(Result):
         Returns
         -------
         folium.Map
+
+        Examples
+        --------
+        >>> from types import SimpleNamespace
+        >>> from geomarket.hexes import points_to_cells
+        >>> rent = np.repeat([0.2, 0.7], [6, 4]) + 0.01 * np.arange(10)
+        >>> cells = points_to_cells(5 + 0.02 * np.arange(10), np.full(10, 50.0), 8)
+        >>> table = pd.DataFrame({"cell": cells, "population": 500.0, "rent": rent})
+        >>> variables = (Variable("rent", "renting", "rate", "rent", "population"),)
+        >>> hexes = SimpleNamespace(table=table, denominators=table[["cell"]], variables=variables)
+        >>> found = classify(hexes, classifier=NeighbourhoodClassifier(levels=(2,), min_areas=1), min_areas=2)
+        >>> "Renters" in found.explore(tiles=None).get_root().render()
+        True
         """
         from geomarket.hexmap import explore_cells
 
@@ -125,7 +154,23 @@ class Neighbourhoods(Result):
         return explore_cells(self.table, level, **{"label": label, "labels": names, **options})
 
     def plot(self, ax: Any = None, code: str | None = None) -> Any:
-        """Draw the index bars of one type (the largest by default); return the axes."""
+        """Draw the index bars of one type (the largest by default); return the axes.
+
+        Examples
+        --------
+        >>> import matplotlib
+        >>> matplotlib.use("Agg")
+        >>> from types import SimpleNamespace
+        >>> from geomarket.hexes import points_to_cells
+        >>> rent = np.repeat([0.2, 0.7], [6, 4]) + 0.01 * np.arange(10)
+        >>> cells = points_to_cells(5 + 0.02 * np.arange(10), np.full(10, 50.0), 8)
+        >>> table = pd.DataFrame({"cell": cells, "population": 500.0, "rent": rent})
+        >>> variables = (Variable("rent", "renting", "rate", "rent", "population"),)
+        >>> hexes = SimpleNamespace(table=table, denominators=table[["cell"]], variables=variables)
+        >>> found = classify(hexes, classifier=NeighbourhoodClassifier(levels=(2,), min_areas=1), min_areas=2)
+        >>> [label.get_text() for label in found.plot(code="B").get_yticklabels()]
+        ['renting']
+        """
         from geomarket.neighbourhoods.figures import plot_type
 
         return plot_type(self.index, self.types, code or str(self.types["code"].iloc[0]), ax=ax)
@@ -137,6 +182,20 @@ class Neighbourhoods(Result):
         ------
         SettingsError
             Unknown code, a name in use, an empty reason or author.
+
+        Examples
+        --------
+        >>> from types import SimpleNamespace
+        >>> from geomarket.hexes import points_to_cells
+        >>> rent = np.repeat([0.2, 0.7], [6, 4]) + 0.01 * np.arange(10)
+        >>> cells = points_to_cells(5 + 0.02 * np.arange(10), np.full(10, 50.0), 8)
+        >>> table = pd.DataFrame({"cell": cells, "population": 500.0, "rent": rent})
+        >>> variables = (Variable("rent", "renting", "rate", "rent", "population"),)
+        >>> hexes = SimpleNamespace(table=table, denominators=table[["cell"]], variables=variables)
+        >>> found = classify(hexes, classifier=NeighbourhoodClassifier(levels=(2,), min_areas=1), min_areas=2)
+        >>> edited = found.rename("B", "Old town", "known by that name here", "J. Planner")
+        >>> edited.table["name"].iloc[-1], edited.edits[["old", "new", "author"]].values.tolist()
+        ('Old town', [['Renters', 'Old town', 'J. Planner']])
         """
         row = {"neighbourhood": code, "name": name, "reason": reason, "author": author}
         return corrected(self, names=pd.DataFrame([row]))
@@ -162,6 +221,20 @@ class Neighbourhoods(Result):
         ------
         SettingsError
             Unknown cell or code, an empty reason or author.
+
+        Examples
+        --------
+        >>> from types import SimpleNamespace
+        >>> from geomarket.hexes import points_to_cells
+        >>> rent = np.repeat([0.2, 0.7], [6, 4]) + 0.01 * np.arange(10)
+        >>> cells = points_to_cells(5 + 0.02 * np.arange(10), np.full(10, 50.0), 8)
+        >>> table = pd.DataFrame({"cell": cells, "population": 500.0, "rent": rent})
+        >>> variables = (Variable("rent", "renting", "rate", "rent", "population"),)
+        >>> hexes = SimpleNamespace(table=table, denominators=table[["cell"]], variables=variables)
+        >>> found = classify(hexes, classifier=NeighbourhoodClassifier(levels=(2,), min_areas=1), min_areas=2)
+        >>> edited = found.override(cells[0], "B", "student halls opened", "J. Planner")
+        >>> edited.table[["neighbourhood", "status"]].iloc[0].tolist(), edited.types["cells"].tolist()
+        (['B', 'set by hand'], [5, 5])
         """
         row = {"cell": cell, "neighbourhood": code, "reason": reason, "author": author}
         return corrected(self, overrides=pd.DataFrame([row]))
@@ -184,6 +257,20 @@ class Neighbourhoods(Result):
         ------
         SettingsError
             As :meth:`rename` and :meth:`override`.
+
+        Examples
+        --------
+        >>> from types import SimpleNamespace
+        >>> from geomarket.hexes import points_to_cells
+        >>> rent = np.repeat([0.2, 0.7], [6, 4]) + 0.01 * np.arange(10)
+        >>> cells = points_to_cells(5 + 0.02 * np.arange(10), np.full(10, 50.0), 8)
+        >>> table = pd.DataFrame({"cell": cells, "population": 500.0, "rent": rent})
+        >>> variables = (Variable("rent", "renting", "rate", "rent", "population"),)
+        >>> hexes = SimpleNamespace(table=table, denominators=table[["cell"]], variables=variables)
+        >>> found = classify(hexes, classifier=NeighbourhoodClassifier(levels=(2,), min_areas=1), min_areas=2)
+        >>> rows = pd.DataFrame({"cell": cells[:2], "neighbourhood": "B", "reason": "new halls", "author": "Ada"})
+        >>> found.corrected(overrides=rows).types["cells"].tolist()
+        [4, 6]
         """
         return corrected(self, names, overrides)
 
@@ -200,6 +287,19 @@ class Neighbourhoods(Result):
         DataFrame
             code, kind ("typical": nearest the centroid; "extreme": farthest from it), rank, cell, own_distance,
             population. Only cells with complete data, and none set by hand.
+
+        Examples
+        --------
+        >>> from types import SimpleNamespace
+        >>> from geomarket.hexes import points_to_cells
+        >>> rent = np.repeat([0.2, 0.7], [6, 4]) + 0.01 * np.arange(10)
+        >>> cells = points_to_cells(5 + 0.02 * np.arange(10), np.full(10, 50.0), 8)
+        >>> table = pd.DataFrame({"cell": cells, "population": 500.0, "rent": rent})
+        >>> variables = (Variable("rent", "renting", "rate", "rent", "population"),)
+        >>> hexes = SimpleNamespace(table=table, denominators=table[["cell"]], variables=variables)
+        >>> found = classify(hexes, classifier=NeighbourhoodClassifier(levels=(2,), min_areas=1), min_areas=2)
+        >>> found.examples(n=1)[["code", "kind", "rank"]].values.tolist()
+        [['A', 'typical', 1], ['A', 'extreme', 1], ['B', 'typical', 1], ['B', 'extreme', 1]]
         """
         cells = self.table[self.table["status"] == "complete"]
         parts = []

@@ -138,6 +138,15 @@ class SmoothedTypes(Result):
         Connected patches of one type, before and after.
     alike : tuple of float
         Share of neighbour pairs of the same type, before and after.
+
+    Examples
+    --------
+    >>> rates = pd.DataFrame({"rent": [0.1, 0.12, 0.35, 0.1, 0.8, 0.82]})
+    >>> scheme = NeighbourhoodClassifier(levels=(2,), min_areas=1).fit(rates)
+    >>> pairs = pd.DataFrame({"cell": [0, 1, 1, 2, 2, 3, 3, 4, 4, 5], "neighbour": [1, 0, 2, 1, 3, 2, 4, 3, 5, 4]})
+    >>> smoothed = smooth_types(scheme, rates, scheme.labels_["code"], pairs, strength=20)
+    >>> smoothed.table["changed"].tolist(), smoothed.fit_cost > 0
+    ([False, False, True, False, False, False], True)
     """
 
     table: pd.DataFrame

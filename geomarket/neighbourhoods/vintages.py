@@ -35,6 +35,15 @@ class VintageComparison(Result):
     moved : float
         Share of the population in areas whose new type isn't what their old type became.
     notes : tuple of str
+
+    Examples
+    --------
+    >>> rates = pd.DataFrame({"renting": [0.1, 0.1, 0.8, 0.9], "owning": [0.9, 0.8, 0.2, 0.2]})
+    >>> from geomarket.neighbourhoods import prepare
+    >>> old, new = pd.Series(["A", "A", "B", "B"]), pd.Series(["B", "B", "A", "B"])
+    >>> found = compare_vintages(old, new, rates, rates, prepare(rates, np.ones(4)))
+    >>> found.summary()[0]
+    '25.0 % of people live where the type changed (adjusted Rand index 0.00).'
     """
 
     table: pd.DataFrame
@@ -64,7 +73,19 @@ class VintageComparison(Result):
         return lines + list(self.notes)
 
     def plot(self, ax: Any = None) -> Any:
-        """Draw the migration table (share of each old type); return the axes."""
+        """Draw the migration table (share of each old type); return the axes.
+
+        Examples
+        --------
+        >>> import matplotlib
+        >>> matplotlib.use("Agg")
+        >>> rates = pd.DataFrame({"renting": [0.1, 0.1, 0.8, 0.9], "owning": [0.9, 0.8, 0.2, 0.2]})
+        >>> from geomarket.neighbourhoods import prepare
+        >>> old, new = pd.Series(["A", "A", "B", "B"]), pd.Series(["B", "B", "A", "B"])
+        >>> found = compare_vintages(old, new, rates, rates, prepare(rates, np.ones(4)))
+        >>> found.plot().get_ylabel()
+        'old type (% of its people)'
+        """
         from geomarket.neighbourhoods.figures import plot_migration
 
         return plot_migration(self.table, ax=ax)
