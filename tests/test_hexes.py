@@ -153,6 +153,9 @@ def test_layers_of_different_grain_meet_on_the_grid_of_the_first():
     assert hexes.table["population"].sum() == pytest.approx(squares()["people"].sum())
     assert any("outside the grid" in line for line in hexes.summary())
     assert hexes.layers["layer"].tolist() == ["census", "2001"]
+    np.testing.assert_allclose(
+        hexes.layers["uncovered"], [0, row["uncovered"] / row["source_total"]], atol=1e-12
+    )
 
 
 def test_a_hexagon_a_layer_does_not_reach_shows_no_data():

@@ -48,8 +48,9 @@ class Hexes(Result):
     coverage : DataFrame
         cell, then one column a layer: share of the cell's surface that the layer covers.
     layers : DataFrame
-        layer, vintage, source, areas, variables, cells (of the grid that the layer reaches), coverage (mean
-        over the grid's cells).
+        layer, vintage, source, areas, variables, uncovered (largest share of a total that lies outside the grid
+        or in areas without geometry, and was not placed), cells (of the grid that the layer reaches), coverage
+        (mean over the grid's cells).
     notes : tuple of str
         Caveats to be stated with the result.
 
@@ -329,6 +330,7 @@ def _joined(areas: Sequence[AreaLayer], found: list[HexLayer], resolution: int) 
             "source": [layer.source for layer in areas],
             "areas": [len(layer.frame) for layer in areas],
             "variables": [len(layer.variables) for layer in areas],
+            "uncovered": [_uncovered(layer.conservation) for layer in found],
         }
     )
     return Hexes(
@@ -343,6 +345,12 @@ def _joined(areas: Sequence[AreaLayer], found: list[HexLayer], resolution: int) 
         layer_table(layers, coverage),
         tuple(notes),
     )
+
+
+def _uncovered(conservation: pd.DataFrame) -> float:
+    """Largest share of a layer's totals that was not placed; NaN where it has no total."""
+    total = conservation["source_total"].abs().replace(0.0, np.nan)
+    return float((conservation["uncovered"].abs() / total).max())
 
 
 def layer_table(layers: pd.DataFrame, coverage: pd.DataFrame) -> pd.DataFrame:

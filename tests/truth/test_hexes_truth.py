@@ -56,7 +56,7 @@ def layer_of(frame, variables=VARIABLES, population="people"):
     return AreaLayer("census", frame, tuple(variables), population=population)
 
 
-def test_counts_are_conserved_to_1e_9():
+def test_t1_1_counts_are_conserved_to_1e_9():
     frame = voronoi()
     found = interpolate(layer_of(frame), 8)
     assert found.table["people"].sum() == pytest.approx(frame["people"].sum(), rel=1e-9)
@@ -64,7 +64,7 @@ def test_counts_are_conserved_to_1e_9():
     assert (found.conservation["uncovered"] == 0).all()
 
 
-def test_a_grid_of_centres_alone_loses_mass_and_says_how_much():
+def test_t1_2_a_grid_of_centres_alone_loses_mass_and_says_how_much():
     frame = voronoi()
     everything = interpolate(layer_of(frame), 8)
     outline = frame.to_crs(4326).union_all()
@@ -78,7 +78,7 @@ def test_a_grid_of_centres_alone_loses_mass_and_says_how_much():
     assert row["conserved"]
 
 
-def test_a_constant_stays_constant_and_means_keep_their_population_average():
+def test_t1_3_a_constant_stays_constant_and_means_keep_their_population_average():
     frame = voronoi()
     table = interpolate(layer_of(frame), 8).table
     np.testing.assert_allclose(table["constant"], 7.5, rtol=1e-9)
@@ -88,7 +88,7 @@ def test_a_constant_stays_constant_and_means_keep_their_population_average():
         assert np.average(table[name], weights=table[f"{name}__den"]) == pytest.approx(before, rel=1e-9)
 
 
-def test_population_points_keep_every_source_total():
+def test_t1_4_population_points_keep_every_source_total():
     frame = voronoi(40)
     rng = np.random.default_rng(1)
     xy = np.array(frame.total_bounds[:2]) + rng.uniform(0, 20_000, (800, 2))
@@ -113,7 +113,7 @@ def test_population_points_keep_every_source_total():
     assert got.drop(by_cell.index).abs().max() < 1e-9
 
 
-def test_agrees_with_tobler_to_1e_4():
+def test_t1_5_agrees_with_tobler_to_1e_4():
     frame = voronoi()
     variables = (VARIABLES[0], Variable("by_surface", "income", "mean", "income"))
     ours = interpolate(layer_of(frame, variables, population=None), 8).table
