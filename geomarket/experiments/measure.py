@@ -74,9 +74,14 @@ class PairedLift(Result):
     unit: str = "store_id"
 
     @property
+    def main(self) -> dict[str, Any]:
+        """The row of the table that the sentence is about."""
+        return self.table[self.table["kpi"] == self.kpi].to_dict("records")[0]
+
+    @property
     def sentence(self) -> str:
         """The finding in one sentence."""
-        row = self.table.set_index("kpi").loc[self.kpi]
+        row = self.main
         span = f"in {self.n_periods} {self.period}s"
         what = "stores" if self.unit == "store_id" else "units"
         interval = f"{self.confidence:.0%} interval {row['low']:+.1%} to {row['high']:+.1%}"
@@ -101,7 +106,7 @@ class PairedLift(Result):
                 f"Every {self.currency or 'unit of money '}1 spent brought back {self.roi['roi'] + 1:.2f} of margin "
                 f"({self.confidence:.0%} interval {low + 1:.2f} to {high + 1:.2f})."
             )
-        row = self.table.set_index("kpi").loc[self.kpi]
+        row = self.main
         if np.isfinite(row["flip_low"]):
             agrees = (row["low"] > 0 or row["high"] < 0) == (row["flip_low"] > 0 or row["flip_high"] < 0)
             if not agrees:
@@ -238,7 +243,8 @@ def measure_pairs(
         )
     window = _Window.of(sales, start, end, baseline)
     members = _members(design, unit)
-    rows, lines, paths, spills, dropped = [], [], [], [], {}
+    rows, lines, paths, spills = [], [], [], []
+    dropped: dict[Any, str] = {}
     for name in present:
         if sales[name].isna().all():
             continue
@@ -259,7 +265,7 @@ def measure_pairs(
         )
     table = pd.DataFrame(rows)
     measured = table["kpi"].tolist()
-    main = kpi if kpi in measured else next((k for k in ("margin", "revenue") if k in measured), measured[0])
+    main = next((k for k in (kpi, "margin", "revenue", *measured) if k in measured), measured[0])
     pair_columns = [
         "pair",
         "test",
@@ -401,11 +407,7 @@ def _path(panel: Panel, frame: pd.DataFrame, window: _Window) -> pd.DataFrame:
         values = panel.values[panel.units.get_indexer(pd.Index(frame[arm]))]
         values = np.where(column >= 0, values[:, column], 0.0)
         logs[arm] = np.log(np.where(values > 0, values, np.nan))
-    gap = (
-        logs[TEST]
-        - logs[CONTROL]
-        - np.log(frame["before_test"] / frame["before_control"]).to_numpy()[:, None]
-    )
+    gap = logs[TEST] - logs[CONTROL] - level[:, None]
     known = np.isfinite(gap)
     total = np.where(known, gap, 0.0).sum(axis=0)
     mean = np.divide(total, known.sum(axis=0), out=np.full(len(days), np.nan), where=known.any(axis=0))

@@ -284,7 +284,7 @@ def synthetic_control(
     pool = (
         [u for u in panel.units if u not in set(names)]
         if donors is None
-        else sorted(set(donors) - set(names))
+        else list(pd.Index(set(donors) - set(names)).sort_values())
     )
     panel = panel.take(pd.Index([*names, *pool], name=unit))
     first = pd.Timestamp(start)
