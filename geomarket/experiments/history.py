@@ -100,7 +100,7 @@ def kept_share(history: pd.DataFrame | None, prior_sd: float = PRIOR_SD) -> Kept
     >>> past = pd.DataFrame({"promised": [0.05, 0.04], "lift": [0.02, 0.02], "se": [0.01, 0.01]})
     >>> share = kept_share(past)
     >>> round(share.estimate, 2), share.tests
-    (0.49, 2)
+    (0.5, 2)
     """
     if history is None or history.empty:
         return KeptShare(1.0, prior_sd, 0)

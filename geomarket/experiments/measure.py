@@ -76,7 +76,8 @@ class PairedLift(Result):
     @property
     def main(self) -> dict[str, Any]:
         """The row of the table that the sentence is about."""
-        return self.table[self.table["kpi"] == self.kpi].to_dict("records")[0]
+        row = self.table[self.table["kpi"] == self.kpi].iloc[0]
+        return {str(name): value for name, value in row.items()}
 
     @property
     def sentence(self) -> str:
@@ -407,6 +408,7 @@ def _path(panel: Panel, frame: pd.DataFrame, window: _Window) -> pd.DataFrame:
         values = panel.values[panel.units.get_indexer(pd.Index(frame[arm]))]
         values = np.where(column >= 0, values[:, column], 0.0)
         logs[arm] = np.log(np.where(values > 0, values, np.nan))
+    level = np.log(frame["before_test"].to_numpy() / frame["before_control"].to_numpy())
     gap = logs[TEST] - logs[CONTROL] - level[:, None]
     known = np.isfinite(gap)
     total = np.where(known, gap, 0.0).sum(axis=0)

@@ -284,7 +284,7 @@ def synthetic_control(
     pool = (
         [u for u in panel.units if u not in set(names)]
         if donors is None
-        else list(pd.Index(set(donors) - set(names)).sort_values())
+        else list(pd.Index(np.unique(np.array(list(donors)))).difference(pd.Index(names)))
     )
     panel = panel.take(pd.Index([*names, *pool], name=unit))
     first = pd.Timestamp(start)
