@@ -1,8 +1,11 @@
 """Run a whole plan: stages in order, outputs, manifest."""
 
 from geomarket.planning.audit import FolderAudit, audit_folder
+from geomarket.planning.checkpoints import Checkpoints, default_folder
 from geomarket.planning.demo import DEMO_SETTINGS, demo_plan
 from geomarket.planning.folders import claim_folder, hold_folder
+from geomarket.planning.jobs import Failure, JobOptions, run_jobs
+from geomarket.planning.keeping import Keeper
 from geomarket.planning.outputs import plan_tables, write_outputs
 from geomarket.planning.plan import Plan
 from geomarket.planning.run import STAGES, run_plan
@@ -10,13 +13,19 @@ from geomarket.planning.run import STAGES, run_plan
 __all__ = [
     "DEMO_SETTINGS",
     "STAGES",
+    "Checkpoints",
+    "Failure",
     "FolderAudit",
+    "JobOptions",
+    "Keeper",
     "Plan",
     "audit_folder",
     "claim_folder",
+    "default_folder",
     "demo_plan",
     "hold_folder",
     "plan_tables",
+    "run_jobs",
     "run_plan",
     "write_outputs",
 ]

@@ -32,7 +32,7 @@ import shapely
 from geomarket.errors import SettingsError
 from geomarket.results import Result
 
-__all__ = ["MISSING", "Checkpoints", "code_version", "fingerprint"]
+__all__ = ["MISSING", "Checkpoints", "code_version", "default_folder", "fingerprint"]
 
 _log = logging.getLogger(__name__)
 
@@ -141,6 +141,11 @@ def default_folder(out: Path) -> Path:
     """Return the folder for the checkpoints of runs into ``out``: under the user's cache, one for each output folder.
 
     Checkpoints hold figures of single customers, so they never lie in the folder that is handed on.
+
+    Examples
+    --------
+    >>> default_folder(Path("plan")) == default_folder(Path("other"))
+    False
     """
     base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
     try:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 from geomarket.errors import SettingsError
 from geomarket.market import PlanSettings, parse_settings
+from geomarket.planning.jobs import JobOptions
+from geomarket.planning.keeping import Keeper
 from geomarket.planning.plan import Plan
 from geomarket.planning.run import run_plan
 
@@ -65,6 +67,9 @@ def demo_plan(
     size: str = "full",
     seed: int = 0,
     on_stage: Callable[[str], None] | None = None,
+    *,
+    keeper: Keeper | None = None,
+    jobs: JobOptions | None = None,
 ) -> Plan:
     """Plan a known market.
 
@@ -78,6 +83,8 @@ def demo_plan(
         Seed of the simulated market.
     on_stage : callable, optional
         Called with each stage's name as it begins.
+    keeper, jobs
+        As :func:`geomarket.run_plan` takes them.
 
     Returns
     -------
@@ -96,7 +103,7 @@ def demo_plan(
         from geomarket.datasets import load_iowa
 
         tell("Reading Iowa's spirits trade")
-        return run_plan(load_iowa(), settings, tell)
+        return run_plan(load_iowa(), settings, tell, keeper=keeper, jobs=jobs)
     if market != "simulated":
         raise SettingsError(f"demo: there is no market {market!r}; choose simulated or iowa.")
     from geomarket.simulate import simulate_market
@@ -106,4 +113,4 @@ def demo_plan(
         world = simulate_market(n_customers=5_000, n_stores=16, n_skus=120, weeks=52, seed=seed)
     else:
         world = simulate_market(seed=seed)
-    return run_plan(world, settings, tell)
+    return run_plan(world, settings, tell, keeper=keeper, jobs=jobs)
