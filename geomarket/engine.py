@@ -36,6 +36,7 @@ __all__ = [
     "periods_of",
     "sales_by_period",
     "store_sku_periods",
+    "trade_by_period",
 ]
 
 Day: TypeAlias = str | dt.date | pd.Timestamp | None
@@ -169,6 +170,52 @@ def sales_by_period(
         .aggregate(units=_whole(table.units).cast("float64"), revenue=_money(table.revenue))
         .order_by(by)
     )
+
+
+def trade_by_period(
+    sales: ir.Table,
+    products: pd.DataFrame,
+    keys: Sequence[str] = ("store_id",),
+    periods: Window | None = None,
+) -> pd.DataFrame:
+    """Add up sales and margin of the given products per period and any of store and SKU.
+
+    Parameters
+    ----------
+    sales : ibis table
+        ``Market.sales``.
+    products : DataFrame
+        sku and cost (money per unit, may be missing). Sales of other SKUs are left out.
+    keys : sequence of {"store_id", "sku"}
+        What to keep apart besides the period.
+    periods : (start, end), optional
+        Half-open window of dates.
+
+    Returns
+    -------
+    DataFrame
+        The keys, period, units (float), revenue, margin (money: revenue less cost of the lines whose cost is known;
+        NaN where none is), costed_revenue (revenue of those lines); ordered by keys and period.
+
+    Raises
+    ------
+    TableError
+        If products lack sku or cost.
+
+    Examples
+    --------
+    >>> from geomarket.market.connection import sales_table
+    >>> sales = sales_table(pd.DataFrame({"store_id": ["1", "1"], "sku": ["a", "z"], "units": [2, 9],
+    ...     "period": "2024-01-01", "revenue": [5.0, 9.0]}))
+    >>> found = trade_by_period(sales, pd.DataFrame({"sku": ["a"], "cost": [2.0]}))
+    >>> found[["units", "revenue", "margin"]].values.tolist()
+    [[2.0, 5.0, 1.0]]
+    """
+    table = _with_products(_within(sales, "period", periods), products.assign(known_sku="yes"), ["cost", "known_sku"])
+    table = table.filter(table.known_sku.notnull())
+    by = [*keys, "period"]
+    order = [*by, "units", "revenue", "margin", "costed_revenue"]
+    return _fetch(table.group_by(by).aggregate(**_trade(table)).order_by(by))[order]
 
 
 def customer_totals(baskets: ir.Table, products: pd.DataFrame, periods: Window | None = None) -> pd.DataFrame:
