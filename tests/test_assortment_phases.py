@@ -102,11 +102,11 @@ def test_money_by_phase_is_that_of_the_ranges_and_the_first_brings_most() -> Non
 def test_what_is_not_proven_to_pay_waits() -> None:
     sure, unsure = tables(2, doubt=0.01), tables(2, doubt=0.9)
     rules = replace(WIDE, phase_share=0.25, change_cost=0.5, wait_for_proof=True)
-    few, many = ((planned(given, rules).changes["when"] == "after a trial").sum() for given in (sure, unsure))
+    few, many = ((planned(given, rules).changes["when"] == "waits").sum() for given in (sure, unsure))
     assert few < many
     plan = planned(unsure, rules)
-    assert "wait for a trial" in " ".join(plan.summary())
-    waiting = plan.changes[plan.changes["when"] == "after a trial"]
+    assert "wait: at the lower end" in " ".join(plan.summary())
+    waiting = plan.changes[plan.changes["when"] == "waits"]
     assert set(waiting["action"]) == {"list", "delist"}
     # Each listing made is worth more, at its lower end, than its cost alone.
     made = plan.changes[plan.changes["when"].str.startswith("phase") & (plan.changes["action"] == "list")]
@@ -120,7 +120,7 @@ def test_demanded_listings_never_wait() -> None:
     rules = replace(WIDE, phase_share=0.25, change_cost=5.0, wait_for_proof=True, must_list=tuple(weak))
     changes = planned(given, rules).changes
     mine = changes[changes["sku"].isin(weak) & (changes["action"] == "list")]
-    assert len(mine) and (mine["when"] != "after a trial").all()
+    assert len(mine) and (mine["when"] != "waits").all()
     assert (mine["when"] == "phase 1").mean() > 0.5
 
 

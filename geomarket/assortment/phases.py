@@ -17,7 +17,7 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
-STAYS, WAITS = "stays", "after a trial"
+STAYS, WAITS = "stays", "waits"
 _STAYS, _WAITS = 0, -1
 
 
@@ -27,7 +27,7 @@ def phase_name(number: int) -> str:
     Examples
     --------
     >>> [phase_name(number) for number in (0, 1, -1)]
-    ['stays', 'phase 1', 'after a trial']
+    ['stays', 'phase 1', 'waits']
     """
     return {_STAYS: STAYS, _WAITS: WAITS}.get(number, f"phase {number}")
 
@@ -73,9 +73,10 @@ def deal_phases(data: CategoryData, problem: RangeProblem, planned: Bools, rules
     """Deal a category's changes to phases, store by store.
 
     The listing that brings most is paired with the delistings that cost least and make room for it, then the next,
-    so every phase fits the store's space. A pair waits ("after a trial") where, at the lower end of the 90 % interval
-    of what it brings, it does not earn the cost of its changes; demanded listings and forbidden SKUs never wait.
-    Delistings that only give space back, because the store has more than its planogram, come last.
+    so every phase fits the store's space. A pair waits for proof where, at the lower end of the 90 % interval of what
+    it brings, it does not earn the cost of its changes; demanded listings and forbidden SKUs never wait. Delistings
+    that only give space back, because the store has more than its planogram, bring nothing: they wait too, or come
+    last where nothing waits.
 
     Parameters
     ----------
@@ -142,13 +143,12 @@ def _steps(
     forced: tuple[Bools, Bools],
     rules: RangeRules,
 ) -> list[_Step]:
-    today, capacity = rooms
     must, banned = forced
     density = worth.mean / space
     # SKU order breaks ties, so that nothing hangs on the order of rows.
     new = sorted(np.flatnonzero(listed).tolist(), key=lambda k: (not must[k], -density[k], k))
     old = sorted(np.flatnonzero(delisted).tolist(), key=lambda k: (not banned[k], density[k], k))
-    room, used = max(today, capacity), today
+    room, used = max(rooms), rooms[0]
     steps = [_Step([], [k]) for k in old if banned[k]]
     used -= float(space[[k for k in old if banned[k]]].sum())
     old = [k for k in old if not banned[k]]
@@ -166,12 +166,7 @@ def _steps(
         steps.append(_Step([k], partners))
         used += float(space[k]) - freed
         old = old[len(partners) :]
-    for other in old:
-        # What is left of today's range goes only as far as the store has more space than its planogram.
-        over = used > capacity + 1e-9 or not any(step.waits for step in steps)
-        steps.append(_Step([], [other], waits=not over))
-        used -= float(space[other]) if over else 0.0
-    return steps
+    return steps + [_Step([], [other], waits=rules.wait_for_proof) for other in old]
 
 
 def _pays(worth: _Worth, new: int, old: list[int], change_cost: float) -> bool:

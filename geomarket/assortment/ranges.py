@@ -114,7 +114,7 @@ class RangePlan(Result):
         ``rank``: place in the cluster by expected margin per space, 1 the best.
     changes : DataFrame
         store_id, store_cluster, category, tier (the store's planogram size), sku, action ("list", "delist",
-        "keep"), when ("phase 1" …, "after a trial", "stays"), facings, units, margin (that store's, per period; of a
+        "keep"), when ("phase 1" …, "waits", "stays"), facings, units, margin (that store's, per period; of a
         delisting what it brings today), reason.
     solver : DataFrame
         category, status, objective, bound, lp_bound, gap, seconds, columns, rows, constraints_checked,
@@ -129,7 +129,7 @@ class RangePlan(Result):
     skipped : DataFrame
         store_id, category, sku, reason: what could not be planned.
     phases : DataFrame
-        phase ("today", "phase 1" …, "after a trial"), stores, listings, delistings, their median and largest number
+        phase ("today", "phase 1" …, "waits"), stores, listings, delistings, their median and largest number
         in a store, margin (per period once the phase is done, by the same forecasts).
     rules : RangeRules
     period : str
@@ -209,8 +209,8 @@ class RangePlan(Result):
             )
         for row in waiting:
             lines.append(
-                f"{row['listings']:,} listings and {row['delistings']:,} delistings wait for a trial: at the lower end "
-                "of what they bring they do not earn the cost of the change."
+                f"{row['listings']:,} listings and {row['delistings']:,} delistings wait: at the lower end of what "
+                "they bring they do not earn the cost of the change, or they only give space back."
             )
         return lines
 

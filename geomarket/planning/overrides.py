@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from geomarket.assortment import RangePlan
 from geomarket.errors import MissingDataError, TableError
 from geomarket.planning.outputs import replacing
 from geomarket.results import Result
 
-__all__ = ["MatchedOverrides", "Overrides", "read_overrides", "write_overrides"]
+__all__ = ["MatchedOverrides", "Overrides", "read_overrides", "with_outcome", "write_overrides"]
 
 RULES = ("must_list", "must_not")
 COLUMNS = ["store_cluster", "sku", "name", "rule", "reason"]
@@ -35,9 +37,12 @@ class MatchedOverrides(Result):
     table : DataFrame
         store_cluster (as it was called when decided), sku, name, rule ("must_list", "must_not"), reason, cluster_now
         (missing where not found again), applied (bool), remark (why not, or what changed).
+    sources : mapping of str to str
+        The file they were read from, and its SHA-256.
     """
 
     table: pd.DataFrame
+    sources: Mapping[str, str] = field(default_factory=dict)
 
     def rule(self, name: str) -> dict[str, tuple[str, ...]]:
         """SKUs by store cluster of this plan, for ``RangeRules``."""
@@ -65,10 +70,13 @@ class Overrides(Result):
         store_cluster ("all" for every cluster), sku, name, rule ("must_list", "must_not"), reason.
     members : mapping of str to tuple of str
         Stores of each cluster when the decisions were made: codes may change from run to run, stores hardly do.
+    sources : mapping of str to str
+        The file they were read from, and its SHA-256.
     """
 
     table: pd.DataFrame
     members: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    sources: Mapping[str, str] = field(default_factory=dict)
 
     def summary(self) -> list[str]:
         """Say how many decisions there are, which way, and how many give no reason."""
@@ -114,7 +122,7 @@ class Overrides(Result):
         )
         table.loc[torn, "applied"] = False
         table.loc[torn, "remark"] = "decided both ways for clusters that are one now"
-        return MatchedOverrides(table)
+        return MatchedOverrides(table, self.sources)
 
     def _now(self, code: str, clusters: pd.Series) -> tuple[list[str], str]:
         if code == EVERYWHERE:
@@ -159,7 +167,8 @@ def read_overrides(path: str | os.PathLike[str]) -> Overrides:
         raise MissingDataError(
             f"overrides: there is no file {path}. Make it with: geomarket apply-overrides plan.xlsx --out {path.name}"
         )
-    return _from_workbook(path) if path.suffix.lower() in (".xlsx", ".xlsm") else _from_toml(path)
+    read = _from_workbook(path) if path.suffix.lower() in (".xlsx", ".xlsm") else _from_toml(path)
+    return replace(read, sources={path.name: hashlib.sha256(path.read_bytes()).hexdigest()})
 
 
 def _from_toml(path: Path) -> Overrides:
@@ -230,13 +239,32 @@ def write_overrides(overrides: Overrides, path: str | os.PathLike[str]) -> Path:
     for row in overrides.table[COLUMNS].to_dict("records"):
         lines += ["", "[[decision]]", *(f"{name} = {_text(row[name])}" for name in COLUMNS)]
     if overrides.members:
-        lines += ["", "# Stores of each cluster when this was decided: clusters are found again by them.", "[clusters]"]
+        lines += [
+            "",
+            "# Stores of each cluster when this was decided: clusters are found again by them.",
+            "[clusters]",
+        ]
         for code, stores in sorted(overrides.members.items()):
             lines.append(f"{_text(code)} = [{', '.join(_text(store) for store in sorted(stores))}]")
     path = Path(path)
     with replacing(path) as temporary:
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
     return path
+
+
+def with_outcome(overrides: MatchedOverrides, plan: RangePlan) -> MatchedOverrides:
+    """Return the decisions with ``outcome``: what became of each in the ranges planned."""
+    lines = plan.table.set_index(["store_cluster", "sku"])[["status", "stores_planned"]]
+    said = []
+    for row in overrides.table.to_dict("records"):
+        key = (row["cluster_now"], row["sku"])
+        if not row["applied"]:
+            said.append("not in force")
+        elif key not in lines.index or lines.loc[key, "status"] == "delist":
+            said.append("not listed")
+        else:
+            said.append(f"listed in {int(lines.loc[key, 'stores_planned'])} stores")
+    return replace(overrides, table=overrides.table.assign(outcome=said))
 
 
 def _text(value: str) -> str:

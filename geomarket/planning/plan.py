@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from geomarket.neighbourhoods import Neighbourhoods
     from geomarket.planning.catchment_details import CatchmentDetails
     from geomarket.planning.jobs import Failure
+    from geomarket.planning.rehearsal import Rehearsal
     from geomarket.planning.whatifs import WhatIfs
     from geomarket.promotions import PromotionPlan, PromotionResponse
     from geomarket.store_clusters import ClusterMoves, StoreClustering
@@ -54,6 +55,10 @@ class Plan(Result):
         Stores that might open, close or change, and candidate sites; None where none were asked for.
     cluster_moves
         Stores that changed cluster against a frozen clustering; None where none was given.
+    rehearsal
+        What the ranges bring on periods they were not planned on, against today's; None where it could not be told.
+    overrides : DataFrame or None
+        A planner's decisions about an earlier plan and what became of them.
     failures : tuple of Failure
         Jobs (categories of the ranges) that failed, each with its name, kind and message.
     timings : DataFrame
@@ -83,6 +88,8 @@ class Plan(Result):
     whatifs: WhatIfs | None = None
     cluster_moves: ClusterMoves | None = None
     failures: tuple[Failure, ...] = ()
+    rehearsal: Rehearsal | None = None
+    overrides: pd.DataFrame | None = None
 
     @property
     def table(self) -> pd.DataFrame:  # type: ignore[override]
@@ -98,6 +105,7 @@ class Plan(Result):
             self.catchments,
             self.store_clusters,
             self.demand,
+            self.rehearsal,
             self.ranges,
             self.promotions,
         )

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from geomarket.catchments import Catchments
-from geomarket.errors import NotSupportedError
+from geomarket.errors import InfeasibleError, NotSupportedError, SolverError
 from geomarket.hexes import Hexes, points_to_cells
 from geomarket.market import Market, PlanSettings, read_cluster_files, read_neighbourhood_files
 from geomarket.neighbourhoods import Neighbourhoods
@@ -22,8 +22,11 @@ from geomarket.planning.classification import find_neighbourhoods
 from geomarket.planning.jobs import JobOptions
 from geomarket.planning.keeping import Keeper
 from geomarket.planning.offers import find_promotions
+from geomarket.planning.overrides import with_outcome
 from geomarket.planning.plan import Plan
 from geomarket.planning.range_jobs import RangeJobs
+from geomarket.planning.ranging import RangeBrief, find_overrides, find_ranges
+from geomarket.planning.rehearsal import rehearse
 from geomarket.planning.trade import Trade, current_trade
 from geomarket.planning.transfer import find_transference
 from geomarket.planning.whatifs import find_what_ifs
@@ -40,6 +43,7 @@ STAGES = (
     "How local to go",
     "Demand",
     "Ranges",
+    "Rehearsal",
     "Promotions",
 )
 
@@ -167,9 +171,14 @@ def run_plan(
             lambda: steps.learn_new_listing_discount(trade, families, settings),
             on=(trade, families, settings.demand, settings.plan),
         )
+        folded = keeper.do(
+            "Demand by fold",
+            lambda: steps.find_folds(market, trade, families, discount, settings),
+            on=(trade, families, discount, market.period, settings.plan),
+        )
         frontier = keeper.do(
             "How local to go",
-            lambda: steps.find_frontier(market, trade, offered, families, discount, settings),
+            lambda: steps.find_frontier(market, trade, offered, folded, discount, settings),
             on=(
                 *(trade, offered, families, discount, market.period, market.currency),
                 *(settings.plan, settings.frontier, settings.store_clusters, settings.assortment),
@@ -187,8 +196,19 @@ def run_plan(
         )
     with watch.stage("Ranges"):
         transference = find_transference(market, trade, demand, settings)
-        ranges = steps.find_ranges(market, trade, demand, clusters, transference, settings, range_jobs)
+        overrides = find_overrides(settings, clusters.labels, trade)
+        brief = RangeBrief(market, trade, settings, clusters.labels, transference, overrides)
+        ranges = find_ranges(demand.table, brief, range_jobs)
         notes += transference.summary() if transference is not None else [NO_SUBSTITUTION]
+        if overrides is not None:
+            market = dataclasses.replace(market, inputs={**market.inputs, **overrides.sources})
+            notes += overrides.summary()
+    rehearsal = None
+    with watch.stage("Rehearsal"):
+        try:
+            rehearsal = rehearse(folded[1], brief, discount, RangeJobs(options=jobs))
+        except (InfeasibleError, NotSupportedError, SolverError) as reason:
+            skipped["rehearsal"] = str(reason)
     response, promotions = None, None
     with watch.stage("Promotions"):
         if not settings.promotions.enabled:
@@ -229,6 +249,8 @@ def run_plan(
         warnings=tuple(dict.fromkeys(notes)),
         timings=watch.table(),
         failures=tuple(range_jobs.failures),
+        rehearsal=rehearsal,
+        overrides=None if overrides is None else with_outcome(overrides, ranges).table,
         catchment_details=details,
         whatifs=whatifs,
     )

@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 
 from geomarket import engine
-from geomarket.assortment import RangePlan, RangeRules, SolverOptions, plan_ranges
 from geomarket.catchments import Catchments, map_catchments
 from geomarket.customers import Penetration, penetration, place_customers, value_customers
 from geomarket.demand import (
@@ -27,19 +26,16 @@ from geomarket.demand import (
     NearestByMix,
     NearestBySales,
     NewListingDiscount,
-    Transference,
     fit_demand,
     learn_discount,
 )
-from geomarket.errors import NotSupportedError, SettingsError
-from geomarket.frontier import Frontier, fold_sales, local_frontier
+from geomarket.errors import NotSupportedError
+from geomarket.frontier import FoldedSales, Frontier, fold_demand, fold_sales, local_frontier
 from geomarket.hexes import Hexes, build_hexes, cell_resolutions, points_to_cells
 from geomarket.market import Market, PlanSettings
 from geomarket.neighbourhoods import Neighbourhoods
-from geomarket.planning.range_jobs import RangeJobs
 from geomarket.planning.trade import Trade
-from geomarket.planning.transfer import choices_and_substitutes
-from geomarket.store_clusters import StoreClustering, StoreFeatures, cluster_range
+from geomarket.store_clusters import StoreFeatures, cluster_range
 
 _log = logging.getLogger(__name__)
 
@@ -236,22 +232,43 @@ def learn_new_listing_discount(
     return learnt, ""
 
 
+def find_folds(
+    market: Market,
+    trade: Trade,
+    families: Sequence[Family],
+    discount: NewListingDiscount | None,
+    settings: PlanSettings,
+) -> tuple[FoldedSales, tuple[Demand, ...]]:
+    """Deal the periods to folds and forecast from each alone: to plan on, to choose by, to report on."""
+    folds = fold_sales(trade.sales, market.period)
+    fits = fold_demand(
+        folds,
+        trade.stores,
+        trade.products,
+        families=families[-1:],  # one is fitted in each of three folds: the one that carries most local taste
+        discount=discount,
+        random_state=settings.plan.seed,
+    )
+    return folds, fits
+
+
 def find_frontier(
     market: Market,
     trade: Trade,
     clusterings: Mapping[int, pd.Series],
-    families: Sequence[Family],
+    folded: tuple[FoldedSales, tuple[Demand, ...]],
     discount: NewListingDiscount | None,
     settings: PlanSettings,
 ) -> Frontier:
     """Weigh every number of store clusters against one national range, out of sample."""
+    folds, fits = folded
     return local_frontier(
-        fold_sales(trade.sales, market.period),
+        folds,
         trade.stores,
         trade.products,
         clusterings,
         periods_per_year=market.periods_per_year,
-        families=families[-1:],  # one is fitted in each of three folds: the one that carries most local taste
+        fits=fits,
         discount=discount,
         space=settings.assortment.space,
         today=trade.today,
@@ -279,115 +296,3 @@ def find_demand(
         holdout_share=settings.demand.holdout_share,
         random_state=settings.plan.seed,
     )
-
-
-def find_ranges(
-    market: Market,
-    trade: Trade,
-    demand: Demand,
-    clusters: StoreClustering,
-    transference: Transference | None,
-    settings: PlanSettings,
-    run: RangeJobs | None = None,
-) -> RangePlan:
-    """Choose the range of every store cluster, all clusters of a category together."""
-    chosen = settings.assortment
-    table = demand.table
-    if chosen.categories:
-        unknown = sorted(set(chosen.categories) - set(trade.products["category"]))
-        if unknown:
-            raise SettingsError(
-                f"[assortment] categories names {', '.join(unknown)}, which no product has; "
-                f"products have {', '.join(sorted(trade.products['category'].unique()))}."
-            )
-        table = table[table["category"].isin(chosen.categories)]
-    rules = RangeRules(
-        unit=chosen.space,
-        max_tiers=chosen.planogram_sizes,
-        core=chosen.core,
-        core_share=chosen.core_share,
-        must_list=chosen.must_list,
-        must_not=chosen.must_not_list,
-        min_stores=chosen.min_stores,
-        listing_cost=chosen.cost_per_sku / market.periods_per_year,
-        range_cost=chosen.cost_per_range / market.periods_per_year,
-        change_cost=chosen.cost_per_change / market.periods_per_year,
-        max_changes=chosen.max_changes,
-    )
-    substitutes = None
-    if transference is not None:
-        table, substitutes = choices_and_substitutes(table, trade.today, trade.products, transference)
-    table = credit_proven(table, trade.today, clusters.labels, chosen.min_proven_share)
-    return plan_ranges(
-        table,
-        trade.products,
-        clusters.table[["store_id", "store_cluster"]],
-        rules,
-        today=trade.today.merge(table[["store_id", "sku"]], on=["store_id", "sku"]),
-        spaces=_asked_spaces(trade, table, settings),
-        substitutes=substitutes,
-        solver=SolverOptions(gap=chosen.gap, time_limit=chosen.time_limit),
-        period=market.period,
-        run=run,
-    )
-
-
-def credit_proven(
-    demand: pd.DataFrame, today: pd.DataFrame, clusters: pd.Series, min_share: float
-) -> pd.DataFrame:
-    """Give no credit for listing a SKU in a further store of a cluster where few stores list it today.
-
-    Forecasts for a store that never had a SKU lean on the stores that have it. Where those are few, they were chosen
-    for it (a distillery's home town, a barrel bought by one store) and say little about the rest. Units and margin of
-    such pairs are set to 0: the optimiser may list them for its other stores' sake, not for a hope.
-
-    Parameters
-    ----------
-    demand : DataFrame
-        store_id, sku, units, margin, low.
-    today : DataFrame
-        store_id, sku on the shelf.
-    clusters : Series
-        store_cluster by store_id.
-    min_share : float
-        Share of a cluster's stores that must list the SKU today.
-
-    Returns
-    -------
-    DataFrame
-        ``demand`` on its own index.
-
-    Examples
-    --------
-    >>> demand = pd.DataFrame({"store_id": ["1", "2", "3"], "sku": "a", "units": 5.0, "margin": 9.0, "low": 4.0})
-    >>> today = pd.DataFrame({"store_id": ["1"], "sku": ["a"]})
-    >>> clusters = pd.Series("C1", index=["1", "2", "3"])
-    >>> credit_proven(demand, today, clusters, min_share=0.5)["margin"].tolist()
-    [9.0, 0.0, 0.0]
-    >>> credit_proven(demand, today, clusters, min_share=0.3)["margin"].tolist()
-    [9.0, 9.0, 9.0]
-    """
-    cluster = demand["store_id"].map(clusters)
-    key = pd.MultiIndex.from_arrays([cluster, demand["sku"]])
-    listing = today.assign(cluster=today["store_id"].map(clusters)).groupby(["cluster", "sku"]).size()
-    share = listing.reindex(key).fillna(0).to_numpy() / cluster.map(clusters.value_counts()).to_numpy()
-    on_shelf = pd.MultiIndex.from_frame(demand[["store_id", "sku"]]).isin(
-        pd.MultiIndex.from_frame(today[["store_id", "sku"]])
-    )
-    hoped = (share < min_share) & ~on_shelf
-    return demand.assign(**{name: demand[name].mask(hoped, 0.0) for name in ("units", "margin", "low")})
-
-
-def _asked_spaces(trade: Trade, demand: pd.DataFrame, settings: PlanSettings) -> pd.DataFrame | None:
-    """Return the space of every store and category where the settings fix it; None where it is as today."""
-    chosen = settings.assortment
-    if chosen.size == "today" and not chosen.size_by_category:
-        return None
-    today = trade.today.merge(trade.products[["sku", "category", "width_cm"]], on="sku")
-    today["space"] = 1.0 if chosen.space == "count" else today["width_cm"].astype(float)
-    spaces = today.groupby(["store_id", "category"], as_index=False).agg(capacity=("space", "sum"))
-    if chosen.size != "today":
-        spaces["capacity"] = float(chosen.size)
-    asked = spaces["category"].map(chosen.size_by_category)
-    spaces["capacity"] = asked.where(asked.notna(), spaces["capacity"])
-    return spaces[spaces["category"].isin(demand["category"])]
