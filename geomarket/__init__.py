@@ -212,10 +212,13 @@ __getattr__, __dir__, __all__ = _lazy.attach(
             "promotion_panel",
         ],
         "report": [
+            "EXPORT_FORMATS",
             "Decisions",
             "map_figure",
+            "map_layers",
             "read_decisions",
             "render_report",
+            "write_exports",
             "write_figures",
             "write_pages",
             "write_report",

@@ -14,6 +14,7 @@ from geomarket.errors import SettingsError
 from geomarket.market import parse_settings
 from geomarket.neighbourhoods import NeighbourhoodClassifier, classify
 from geomarket.planning import DEMO_SETTINGS, claim_folder, run_plan, write_outputs
+from geomarket.planning.dictionary import TABLE_MEANINGS
 from geomarket.planning.offers import next_periods, past_spend, season_index
 from geomarket.report import write_report, write_workbook
 from geomarket.simulate import simulate_market
@@ -241,3 +242,44 @@ def test_a_category_nobody_sells_is_named():
 
 def test_public_names_resolve():
     assert [name for name in geomarket.__all__ if not hasattr(geomarket, name)] == []
+
+
+def test_every_column_of_every_table_is_explained(folder, plan):
+    book = pd.read_parquet(folder / "tables" / "dictionary.parquet")
+    tables = {
+        path.stem: gpd.read_parquet(path) if path.stem == "hexes" else pd.read_parquet(path)
+        for path in (folder / "tables").glob("*.parquet")
+    }
+    told = set(zip(book["table"], book["column"]))
+    assert told == {(name, column) for name, frame in tables.items() for column in frame.columns}
+    mute = book[book["meaning"].str.strip() == ""]
+    assert mute[["table", "column"]].values.tolist() == []
+    assert set(tables) <= set(TABLE_MEANINGS)
+
+
+def test_extra_folders_are_whole_replaced_and_go_with_the_plan(plan, tmp_path):
+    out = tmp_path / "out"
+    claim_folder(out)
+
+    def fill(plan, folder):
+        folder.mkdir()
+        (folder / "a.txt").write_text("a")
+
+    def fail(plan, folder):
+        fill(plan, folder)
+        raise RuntimeError("full")
+
+    write_outputs(plan, out, {}, {"pages": fill, "figures": fill})
+    assert (out / "pages" / "a.txt").exists()
+    with pytest.raises(RuntimeError):
+        write_outputs(plan, out, {}, {"pages": fill, "figures": fail})
+    assert (out / "figures" / "a.txt").exists()
+    assert not [path for path in out.iterdir() if path.name.endswith(".part")]
+    write_outputs(plan, out, {}, {"pages": fill})
+    assert not (out / "figures").exists()
+    (out / "exports").mkdir()
+    (out / "exports" / "mine.txt").write_text("mine")
+    write_outputs(plan, out, {}, {})
+    assert (out / "exports" / "mine.txt").exists()
+    with pytest.raises(SettingsError, match="was not written by geomarket"):
+        write_outputs(plan, out, {}, {"exports": fill})

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import secrets
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,17 +15,25 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from geomarket.errors import SettingsError
 from geomarket.hexes import cell_polygons, cell_strings
 from geomarket.planning.classification import SCHEME_FILE, scheme_text
 from geomarket.planning.clusters import CLUSTERS_FILE, clusters_text
+from geomarket.planning.dictionary import table_dictionary
 from geomarket.planning.folders import MANIFEST, SIGNATURE, replacing
 from geomarket.planning.plan import Plan
 
 __all__ = ["plan_tables", "write_outputs"]
 
+_EXTRA_FOLDERS = ("exports", "figures", "pages")
+_OURS = ".geomarket"
+
 
 def write_outputs(
-    plan: Plan, folder: Path, documents: Mapping[str, Callable[[Plan, Path], object]]
+    plan: Plan,
+    folder: Path,
+    documents: Mapping[str, Callable[[Plan, Path], object]],
+    folders: Mapping[str, Callable[[Plan, Path], object]] | None = None,
 ) -> list[Path]:
     """Write documents, tables, the scheme of the neighbourhoods, manifest and timings of a plan.
 
@@ -35,12 +45,25 @@ def write_outputs(
         Claimed with :func:`claim_folder` before.
     documents : mapping of file name to function(plan, path)
         What draws itself: report and workbook.
+    folders : mapping of folder name to function(plan, path), optional
+        What fills a folder of its own: ``pages``, ``figures``, ``exports``. A folder is replaced as a whole; one of
+        these three that an earlier run wrote and this one doesn't is removed, for it would show another plan.
 
     Returns
     -------
     list of Path
-        Written files, the manifest last: a folder with a manifest is complete.
+        Written files and folders, the manifest last: a folder with a manifest is complete.
+
+    Raises
+    ------
+    SettingsError
+        If there is a folder ``pages``, ``figures`` or ``exports`` that geomarket didn't write. Move it.
     """
+    for name in folders or {}:
+        if (folder / name).exists() and not (folder / name / _OURS).exists():
+            raise SettingsError(
+                f"{folder / name} was not written by geomarket. Move it, or name another --out."
+            )
     (folder / MANIFEST).unlink(missing_ok=True)
     # from here until the end the folder stays recognisably ours, also after a crash
     _write_json({"written_by": SIGNATURE, "complete": False}, folder / MANIFEST)
@@ -64,6 +87,7 @@ def write_outputs(
     for stale in (folder / "tables").glob("*.parquet"):
         if stale.stem not in tables:
             stale.unlink()
+    written += _write_folders(plan, folder, folders or {})
     _write_json({"timings": plan.timings.round(3).to_dict("records")}, folder / "timings.json")
     manifest = {
         "written_by": SIGNATURE,
@@ -75,6 +99,29 @@ def write_outputs(
     }
     _write_json(manifest, folder / MANIFEST)
     return [*written, folder / "timings.json", folder / MANIFEST]
+
+
+def _write_folders(
+    plan: Plan, folder: Path, folders: Mapping[str, Callable[[Plan, Path], object]]
+) -> list[Path]:
+    """Fill each folder beside its place and put it there when it is whole."""
+    for name in _EXTRA_FOLDERS:
+        if name not in folders and (folder / name / _OURS).exists():
+            shutil.rmtree(folder / name, ignore_errors=True)
+    written = []
+    for name, fill in folders.items():
+        aside = folder / f".{name}.{secrets.token_hex(4)}.part"
+        try:
+            fill(plan, aside)
+            (aside / _OURS).write_text(
+                "Written by a geomarket plan; replaced as a whole.\n", encoding="utf-8"
+            )
+            shutil.rmtree(folder / name, ignore_errors=True)
+            aside.rename(folder / name)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+        written.append(folder / name)
+    return written
 
 
 def plan_tables(plan: Plan) -> dict[str, pd.DataFrame]:
@@ -122,7 +169,10 @@ def plan_tables(plan: Plan) -> dict[str, pd.DataFrame]:
         tables["promotions"] = plan.promotions.table
     if plan.response is not None:
         tables["promotion_response"] = plan.response.table
-    return {name: _published(frame) for name, frame in tables.items()}
+    published = {name: _published(frame) for name, frame in tables.items()}
+    published["dictionary"] = pd.DataFrame(columns=["table", "column", "type", "meaning"])
+    published["dictionary"] = table_dictionary(published, plan.hexes.variables)
+    return published
 
 
 def _published(frame: pd.DataFrame) -> pd.DataFrame:
