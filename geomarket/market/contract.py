@@ -232,6 +232,21 @@ _ALL = (
         doc="travel times",
     ),
     TableContract(
+        "measured",
+        (
+            Column("test", "id", True, doc="name of the test"),
+            Column("kpi", "text", default="", doc="what was measured"),
+            Column("promised", "number", nullable=True, above=-1, doc="change the plan promised, 0.03 for 3 %"),
+            Column("lift", "number", True, above=-1, doc="change the test found"),
+            Column("se", "number", True, above=0, doc="its standard error, log scale"),
+            Column("pairs", "whole", nullable=True, minimum=2, doc="pairs of stores"),
+            Column("start", "date", nullable=True, doc="first day of the test"),
+            Column("end", "date", nullable=True, doc="day after its last"),
+        ),
+        ("test", "kpi"),
+        doc="past tests of plans, as `geomarket measure` writes them (measured.csv)",
+    ),
+    TableContract(
         "boundaries",
         (Column("name", "text", default="", doc="name of the district or town"),),
         doc="lines the map is drawn on",

@@ -46,6 +46,7 @@ _ORDER = (
         "contacts",
         "promotions",
         "points",
+        "measured",
     ),
     *("travel", "boundaries", "sales", "baskets"),
 )

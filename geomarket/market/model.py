@@ -112,6 +112,8 @@ class Market:
         name, geometry: lines the map is drawn on (districts, towns).
     sites : DataFrame or None
         As stores: places considered for new own stores.
+    measured : DataFrame or None
+        test, kpi, promised, lift, se, pairs, start, end: past tests of plans.
     quarantine : DataFrame
         table, row, column, value, reason: one line per row set aside (all rows listed up to a cap per reason).
     quality : DataFrame
@@ -140,6 +142,7 @@ class Market:
     travel: pd.DataFrame | None = None
     boundaries: gpd.GeoDataFrame | None = None
     sites: pd.DataFrame | None = None
+    measured: pd.DataFrame | None = None
     product_attributes: tuple[str, ...] = ()
     currency: str = "€"
     simulated: bool = False

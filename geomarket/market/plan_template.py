@@ -29,6 +29,7 @@ _TITLES = {
     "promotions": "Promotions, where their history is given",
     "targeting": "Targeting: where leaflets and messages about the promotions go",
     "fairness": "Fairness: what deprived and well-off areas are offered",
+    "measurement": "The test of the plan: which stores change first, which wait, and what can be seen",
     "frontier": "How local to go: national, store clusters, or store by store",
     "privacy": "Protection of persons",
     "report": "The report",

@@ -23,6 +23,7 @@ from geomarket.market.stage_settings import (
     FairnessSettings,
     FrontierSettings,
     HexSettings,
+    MeasurementSettings,
     NeighbourhoodSettings,
     PrivacySettings,
     PromotionSettings,
@@ -158,6 +159,8 @@ class TablesSettings(Section):
     """Travel times."""
     boundaries: TableSettings | None = None
     """Lines for the map."""
+    measured: TableSettings | None = None
+    """Past tests of plans: what was promised and what was found."""
 
     def given(self) -> dict[str, TableSettings]:
         """The tables that have a section, by name."""
@@ -331,6 +334,8 @@ class PlanSettings(Section):
     """Where leaflets and messages go."""
     fairness: FairnessSettings = FairnessSettings()
     """What deprived areas are offered."""
+    measurement: MeasurementSettings = MeasurementSettings()
+    """The test that comes with the plan."""
     frontier: FrontierSettings = FrontierSettings()
     """How local to go."""
     privacy: PrivacySettings = PrivacySettings()

@@ -17,6 +17,7 @@ __all__ = [
     "FairnessSettings",
     "FrontierSettings",
     "HexSettings",
+    "MeasurementSettings",
     "NeighbourhoodSettings",
     "OpenStore",
     "PrivacySettings",
@@ -495,6 +496,33 @@ class FairnessSettings(Section):
         if not self.band[0] < 1 < self.band[1]:
             raise ValueError(f"band must lie around 1, such as [0.8, 1.25]; got {list(self.band)}")
         return self
+
+
+class MeasurementSettings(Section):
+    """Section ``[measurement]``."""
+
+    enabled: bool = True
+    """Whether a test of the plan is designed: which stores change first, which wait, and what can be seen."""
+    periods: Annotated[int, Field(ge=1, le=106)] | None = None
+    """Length of the test; 13 weeks or 3 months by default."""
+    baseline: Annotated[int, Field(ge=2, le=212)] | None = None
+    """Periods before the test it is compared with; twice its length by default."""
+    kpi: Literal["auto", "margin", "revenue", "units"] = "auto"
+    """What is measured; "auto" takes margin where nearly all costs are known, else revenue."""
+    wanted_effect: float = Field(default=0.03, gt=0, le=1)
+    """Smallest change that matters, as a share of the kpi."""
+    confidence: float = Field(default=0.9, gt=0.5, lt=1)
+    """Level of the two-sided intervals."""
+    power: float = Field(default=0.8, gt=0.5, lt=1)
+    """Chance wanted of seeing an effect that is there."""
+    buffer_rings: int = Field(default=2, ge=0, le=30)
+    """Rings of hexagons kept between any two stores of the test."""
+    keep_apart: Literal["stores", "catchments"] = "stores"
+    """What the rings are counted between: the stores' own hexagons, or their core catchments, which leaves fewer."""
+    max_pairs: Annotated[int, Field(ge=3)] | None = None
+    """Most pairs of stores; as many as there are by default."""
+    seed: Annotated[int, Field(ge=0, lt=2**32)] | None = None
+    """Seed of the draw of test and control; the plan's seed by default."""
 
 
 class FrontierSettings(Section):
