@@ -50,6 +50,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
             "what_if",
         ],
         "customers": [
+            "Associations",
             "BgNbd",
             "ChannelPreference",
             "CustomerValue",
@@ -59,6 +60,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
             "Penetration",
             "Prospects",
             "Relationship",
+            "basket_associations",
             "channel_preference",
             "channel_response",
             "check_lifetime",

@@ -31,6 +31,7 @@ __all__ = [
     "Window",
     "connect",
     "customer_category",
+    "customer_items",
     "customer_store_trips",
     "customer_totals",
     "periods_of",
@@ -211,7 +212,9 @@ def trade_by_period(
     >>> found[["units", "revenue", "margin"]].values.tolist()
     [[2.0, 5.0, 1.0]]
     """
-    table = _with_products(_within(sales, "period", periods), products.assign(known_sku="yes"), ["cost", "known_sku"])
+    table = _with_products(
+        _within(sales, "period", periods), products.assign(known_sku="yes"), ["cost", "known_sku"]
+    )
     table = table.filter(table.known_sku.notnull())
     by = [*keys, "period"]
     order = [*by, "units", "revenue", "margin", "costed_revenue"]
@@ -331,6 +334,57 @@ def customer_category(
         .aggregate(trips=table.basket_id.nunique().cast("int64"), **_trade(table))
         .order_by(keys)
     )
+
+
+def customer_items(
+    baskets: ir.Table,
+    products: pd.DataFrame,
+    item: str = "category",
+    top: int = 60,
+    periods: Window | None = None,
+) -> pd.DataFrame:
+    """List which customer buys which of the items most customers buy.
+
+    Parameters
+    ----------
+    baskets : ibis table
+        ``Market.baskets``.
+    products : DataFrame
+        ``Market.products``; sku and the column ``item`` are used.
+    item : str
+        Column of products that is an item: category, subcategory, or sku itself.
+    top : int
+        Items kept: those with most customers; of equal ones the first by name.
+    periods : (start, end), optional
+        Half-open window of dates.
+
+    Returns
+    -------
+    DataFrame
+        customer_id, item, trips (int: baskets with the item), one row per pair with a purchase; ordered by both keys.
+        SKUs without an item (or not in products) are in none.
+
+    Examples
+    --------
+    >>> from geomarket.market.connection import baskets_table
+    >>> lines = pd.DataFrame({"customer_id": ["c", "c", "d"], "basket_id": [1, 1, 2], "store_id": "7",
+    ...     "date": "2024-01-05", "channel": "store", "sku": ["a", "b", "a"], "units": 1, "revenue": 2.0})
+    >>> products = pd.DataFrame({"sku": ["a", "b"], "category": ["Tea", "Jam"]})
+    >>> customer_items(baskets_table(lines), products, top=1).values.tolist()
+    [['c', 'Tea', 1], ['d', 'Tea', 1]]
+    """
+    table = _within(baskets, "date", periods)
+    if item != "sku":
+        table = _with_products(table, products, [item])
+    bought = table.filter(table.units > 0).select("customer_id", "basket_id", item=table[item])
+    pairs = (
+        bought.filter(bought.item.notnull())
+        .group_by(["customer_id", "item"])
+        .aggregate(trips=bought.basket_id.nunique().cast("int64"))
+    )
+    reach = pairs.group_by("item").aggregate(customers=pairs.customer_id.count())
+    kept = reach.order_by([ibis.desc("customers"), "item"]).limit(top).select("item")
+    return _fetch(pairs.semi_join(kept, "item").order_by(["customer_id", "item"]))
 
 
 def _within(table: ir.Table, column: str, window: Window | None) -> ir.Table:

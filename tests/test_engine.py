@@ -172,6 +172,19 @@ def test_customer_store_trips_equal_pandas(lines):
     assert np.allclose(got["revenue"], want["revenue"], atol=1e-9)
 
 
+@pytest.mark.parametrize("item", ["category", "sku"])
+def test_customer_items_are_those_most_customers_buy(lines, item):
+    baskets = baskets_table(lines)
+    found = engine.customer_items(baskets, PRODUCTS, item, top=2, periods=("2024-01-10", "2024-02-10"))
+    bought = lines[(lines["units"] > 0) & lines["date"].between("2024-01-10", "2024-02-09")]
+    bought = bought.merge(PRODUCTS, on="sku", how="left") if item == "category" else bought
+    bought = bought.dropna(subset=[item])
+    reach = bought.groupby(item)["customer_id"].nunique()
+    top = reach.sort_index().sort_values(ascending=False, kind="stable").index[:2]
+    wanted = bought[bought[item].isin(top)].groupby(["customer_id", item])["basket_id"].nunique()
+    assert found.set_index(["customer_id", "item"])["trips"].to_dict() == wanted.to_dict()
+
+
 def test_customer_category_adds_up_to_the_totals(lines):
     baskets = baskets_table(lines)
     by_category = engine.customer_category(baskets, PRODUCTS)

@@ -1,5 +1,6 @@
 """Who the customers are, what they are worth, and where they live."""
 
+from geomarket.customers.associations import Associations, basket_associations
 from geomarket.customers.channels import ChannelPreference, channel_preference, channel_response
 from geomarket.customers.lifetime import BgNbd, GammaGamma
 from geomarket.customers.place import (
@@ -22,6 +23,7 @@ from geomarket.customers.worth import (
 )
 
 __all__ = [
+    "Associations",
     "BgNbd",
     "ChannelPreference",
     "CustomerValue",
@@ -32,6 +34,7 @@ __all__ = [
     "PlacedCustomers",
     "Prospects",
     "Relationship",
+    "basket_associations",
     "channel_preference",
     "channel_response",
     "check_lifetime",

@@ -59,6 +59,7 @@ KEYS = (
     "channel",
     "category",
     "subcategory",
+    "items",
     "item_a",
     "item_b",
     "store_id",

@@ -53,6 +53,7 @@ CASES = {
     "a window": lambda sales, baskets, products: engine.store_sku_periods(sales, ("2023-02-06", None)),
     "customer_totals": lambda sales, baskets, products: engine.customer_totals(baskets, products),
     "customer_store_trips": lambda sales, baskets, products: engine.customer_store_trips(baskets),
+    "customer_items": lambda sales, baskets, products: engine.customer_items(baskets, products, top=2),
     "customer_category": lambda sales, baskets, products: engine.customer_category(baskets, products),
 }
 
