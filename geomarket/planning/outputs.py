@@ -162,6 +162,15 @@ def plan_tables(plan: Plan) -> dict[str, pd.DataFrame]:
         tables["what_ifs"] = plan.whatifs.table
         tables["what_if_stores"] = plan.whatifs.stores
         tables["sites"] = plan.whatifs.sites
+    if plan.targeting is not None:
+        tables["door_drops"] = plan.targeting.doors.table
+        tables["door_drop_hexagons"] = plan.targeting.doors.cells
+        tables["door_drop_money"] = plan.targeting.doors.money
+        if plan.targeting.contacts is not None:
+            tables["contacts"] = plan.targeting.contacts
+    if plan.fairness is not None:
+        tables["fairness"] = plan.fairness.table
+        tables["fairness_fifths"] = plan.fairness.quintiles
     if plan.customers is not None:
         tables["customers_by_neighbourhood"] = plan.customers.table
         tables["customers_by_cell"] = plan.customers.cells

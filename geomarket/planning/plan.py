@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from geomarket.market import Market, PlanSettings
     from geomarket.neighbourhoods import Neighbourhoods
     from geomarket.planning.catchment_details import CatchmentDetails
+    from geomarket.planning.fairness import Fairness
     from geomarket.planning.jobs import Failure
     from geomarket.planning.rehearsal import Rehearsal
     from geomarket.planning.whatifs import WhatIfs
@@ -54,6 +55,10 @@ class Plan(Result):
     whatifs
         Stores that might open, close or change, and candidate sites; None where none were asked for.
     cluster_moves
+    targeting
+        Hexagons for door drops and customers for letters and messages.
+    fairness
+        What deprived and well-off areas are offered.
         Stores that changed cluster against a frozen clustering; None where none was given.
     rehearsal
         What the ranges bring on periods they were not planned on, against today's; None where it could not be told.
@@ -87,6 +92,8 @@ class Plan(Result):
     catchment_details: CatchmentDetails | None = None
     whatifs: WhatIfs | None = None
     cluster_moves: ClusterMoves | None = None
+    targeting: Targeting | None = None
+    fairness: Fairness | None = None
     failures: tuple[Failure, ...] = ()
     rehearsal: Rehearsal | None = None
     overrides: pd.DataFrame | None = None

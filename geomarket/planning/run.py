@@ -19,6 +19,7 @@ from geomarket.planning import clusters as store_groups
 from geomarket.planning import steps
 from geomarket.planning.catchment_details import describe_catchments
 from geomarket.planning.classification import find_neighbourhoods
+from geomarket.planning.fairness import try_fairness
 from geomarket.planning.jobs import JobOptions
 from geomarket.planning.keeping import Keeper
 from geomarket.planning.offers import find_promotions
@@ -27,6 +28,7 @@ from geomarket.planning.plan import Plan
 from geomarket.planning.range_jobs import RangeJobs
 from geomarket.planning.ranging import RangeBrief, find_overrides, find_ranges
 from geomarket.planning.rehearsal import rehearse
+from geomarket.planning.targeting import try_targeting
 from geomarket.planning.trade import Trade, current_trade
 from geomarket.planning.transfer import find_transference
 from geomarket.planning.whatifs import find_what_ifs
@@ -45,6 +47,8 @@ STAGES = (
     "Ranges",
     "Rehearsal",
     "Promotions",
+    "Targeting",
+    "Fairness",
 )
 
 NO_SUBSTITUTION = (
@@ -227,6 +231,17 @@ def run_plan(
                 )
             except NotSupportedError as reason:
                 skipped["promotions"] = str(reason)
+    with watch.stage("Targeting"):
+        targeting = try_targeting(
+            *(market, trade, hexes, neighbourhoods, catchments, clusters, response, promotions, settings),
+            skipped,
+        )
+    with watch.stage("Fairness"):
+        fairness = try_fairness(
+            *(market, hexes, catchments, clusters, demand, ranges, promotions, targeting, settings),
+            skipped,
+        )
+        notes += fairness.warnings if fairness is not None else ()
 
     notes += [f"NOT PLANNED: {failure.name}. {failure.message}" for failure in range_jobs.failures]
     notes += [*hexes.notes, *neighbourhoods.notes, *trade.notes, *([why_not] if why_not else [])]
@@ -253,6 +268,8 @@ def run_plan(
         overrides=None if overrides is None else with_outcome(overrides, ranges).table,
         catchment_details=details,
         whatifs=whatifs,
+        targeting=targeting,
+        fairness=fairness,
     )
     return dataclasses.replace(plan, manifest=_manifest(plan, trade))
 
