@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from geomarket.planning.fairness import Fairness
     from geomarket.planning.jobs import Failure
     from geomarket.planning.rehearsal import Rehearsal
+    from geomarket.planning.targeting import Targeting
     from geomarket.planning.whatifs import WhatIfs
     from geomarket.promotions import PromotionPlan, PromotionResponse
     from geomarket.store_clusters import ClusterMoves, StoreClustering
@@ -54,11 +55,11 @@ class Plan(Result):
         Reach, overlap, twins, voids and whitespace of the catchments.
     whatifs
         Stores that might open, close or change, and candidate sites; None where none were asked for.
-    cluster_moves
     targeting
         Hexagons for door drops and customers for letters and messages.
     fairness
         What deprived and well-off areas are offered.
+    cluster_moves
         Stores that changed cluster against a frozen clustering; None where none was given.
     rehearsal
         What the ranges bring on periods they were not planned on, against today's; None where it could not be told.
@@ -91,9 +92,9 @@ class Plan(Result):
     )
     catchment_details: CatchmentDetails | None = None
     whatifs: WhatIfs | None = None
-    cluster_moves: ClusterMoves | None = None
     targeting: Targeting | None = None
     fairness: Fairness | None = None
+    cluster_moves: ClusterMoves | None = None
     failures: tuple[Failure, ...] = ()
     rehearsal: Rehearsal | None = None
     overrides: pd.DataFrame | None = None
