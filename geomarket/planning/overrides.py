@@ -106,13 +106,14 @@ class Overrides(Result):
         """
         now = {code: self._now(code, clusters) for code in self.table["store_cluster"].unique()}
         rows: list[dict[str, Any]] = []
-        for line in self.table[COLUMNS].to_dict("records"):
+        for values in self.table[COLUMNS].itertuples(index=False):
+            line: dict[str, Any] = dict(zip(COLUMNS, values))
             found, remark = now[line["store_cluster"]]
             if not found:
                 rows.append(line | {"cluster_now": None, "applied": False, "remark": remark})
             elif line["sku"] not in forecast:
                 remark = "the SKU has no forecast; it no longer trades, or too little"
-                rows.append(line | {"cluster_now": None, "applied": False, "remark": remark})
+                rows += [line | {"cluster_now": code, "applied": False, "remark": remark} for code in found]
             else:
                 rows += [line | {"cluster_now": code, "applied": True, "remark": remark} for code in found]
         table = pd.DataFrame(rows, columns=[*COLUMNS, "cluster_now", "applied", "remark"])

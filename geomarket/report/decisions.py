@@ -10,9 +10,10 @@ import openpyxl
 import pandas as pd
 
 from geomarket.errors import MissingDataError, TableError
+from geomarket.report.range_sheets import STANDING_SHEET, WITHDRAW
 from geomarket.report.sheets import DECISIONS, OWN_CHOICES, RANGE_SHEET
 
-__all__ = ["Decisions", "read_decisions"]
+__all__ = ["Decisions", "read_decisions", "read_standing"]
 
 _HEADS = {
     "Cluster": "store_cluster",
@@ -137,6 +138,66 @@ def read_decisions(path: str | os.PathLike[str]) -> Decisions:
         )
     kept = decided.drop(columns="row").drop_duplicates(["store_cluster", "sku"], ignore_index=True)
     return Decisions(kept)
+
+
+def read_standing(path: str | os.PathLike[str]) -> tuple[pd.DataFrame, dict[str, tuple[str, ...]]]:
+    """Read the decisions a workbook's plan already honours, and the stores of its clusters.
+
+    Parameters
+    ----------
+    path : path-like
+        A workbook of :func:`write_workbook`.
+
+    Returns
+    -------
+    decisions : DataFrame
+        store_cluster (of that plan), sku, name, rule, reason; without those withdrawn there, and without those whose
+        store cluster is gone.
+    members : dict
+        store_cluster -> its stores.
+
+    Raises
+    ------
+    TableError
+        If a line says neither yes nor nothing under "Withdraw", or the sheet with the stores is gone.
+    """
+    book = openpyxl.load_workbook(Path(path), read_only=True, data_only=True)
+    stores = _sheet(book, "Store clusters", ["Store", "Cluster"])
+    if stores is None:
+        raise TableError(
+            f"decisions: {Path(path).name} has no sheet 'Store clusters' with columns Store and Cluster. "
+            "Fill in the workbook that a plan wrote, and keep its sheets."
+        )
+    members = {str(code): tuple(sorted(some["Store"])) for code, some in stores.groupby("Cluster")}
+    heads = ["Cluster", "SKU", "Product", "Decision", "Reason", "Withdraw"]
+    frame = _sheet(book, STANDING_SHEET, heads)
+    book.close()
+    columns = ["store_cluster", "sku", "name", "rule", "reason"]
+    if frame is None:
+        return pd.DataFrame(columns=columns), members
+    frame["row"] = range(2, len(frame) + 2)
+    frame["withdraw"] = frame["Withdraw"].str.lower()
+    _check(frame, "withdraw", WITHDRAW)
+    kept = frame[(frame["withdraw"] == "") & (frame["Cluster"] != "") & (frame["SKU"] != "")].reset_index()
+    rule = ["must_list" if wish.lower() == "list" else "must_not" for wish in kept["Decision"]]
+    kept = kept.assign(rule=rule).rename(
+        columns={"Cluster": "store_cluster", "SKU": "sku", "Product": "name", "Reason": "reason"}
+    )
+    return kept[columns], members
+
+
+def _sheet(book: openpyxl.Workbook, name: str, heads: list[str]) -> pd.DataFrame | None:
+    """Return columns of a sheet as stripped text; None where the sheet or one of them is not there."""
+    if name not in book.sheetnames:
+        return None
+    rows = book[name].iter_rows(values_only=True)
+    found = [str(head) for head in next(rows, ()) if head is not None]
+    if not set(heads) <= set(found):
+        return None
+    frame = pd.DataFrame([row[: len(found)] for row in rows], columns=found)[heads]
+    for column in heads:
+        frame[column] = ["" if pd.isna(value) else str(value).strip() for value in frame[column]]
+    return frame
 
 
 def _rule(decision: str, status: str, own_choice: str) -> str:

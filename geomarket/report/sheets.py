@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from geomarket.report.map import neighbourhood_key, trade_by_type
+from geomarket.report.range_sheets import range_sheets
+from geomarket.report.sheet_types import Field, Sheet
 
 __all__ = [
     "DECISIONS",
@@ -22,39 +23,9 @@ __all__ = [
     "readme_lines",
 ]
 
-Kind = Literal[
-    "id", "text", "wide", "count", "number", "money", "share", "index", "date", "flag", "action", "input"
-]
-
 DECISIONS = ("accept", "reject", "override")
 OWN_CHOICES = ("list", "delist")
 RANGE_SHEET = "Range by cluster"
-
-
-@dataclass(frozen=True)
-class Field:
-    """One column of a sheet: where it is in the frame, its head, how it is written, what it means."""
-
-    column: str
-    head: str
-    kind: Kind
-    meaning: str
-
-
-@dataclass(frozen=True)
-class Sheet:
-    """One sheet: ``intro`` stands over the table; ``choices`` are drop-downs of columns the planner fills in."""
-
-    name: str
-    intro: str
-    frame: pd.DataFrame
-    fields: Sequence[Field]
-    choices: tuple[tuple[str, tuple[str, ...]], ...] = ()
-
-    @property
-    def shown(self) -> list[Field]:
-        """The fields whose column the frame has."""
-        return [field for field in self.fields if field.column in self.frame.columns]
 
 
 def plan_sheets(plan: Any) -> list[Sheet]:
@@ -67,6 +38,7 @@ def plan_sheets(plan: Any) -> list[Sheet]:
         _neighbourhoods(plan),
         _neighbourhood_traits(plan),
         _frontier(plan),
+        *range_sheets(plan),
         _data_quality(plan),
         _set_aside(plan),
     ]
@@ -208,6 +180,7 @@ def _changes_by_store(plan: Any) -> Sheet:
         Field("sku", "SKU", "id", "Id of the product."),
         Field("product", "Product", "text", "Name of the product."),
         Field("action", "Action", "action", "list or delist, against what the store lists today."),
+        Field("when", "When", "text", "Phase of the change; waits: not before a trial proves that it pays."),
         Field("units", f"Units a {per}", "number", f"Expected units a {per} in this store while listed."),
         Field("margin", f"Margin a {per}", "money", f"Expected margin a {per} in this store while listed."),
         Field("reason", "Why", "wide", "Reason in words."),
@@ -308,7 +281,8 @@ def _frontier(plan: Any) -> Sheet:
         Field("net", "Net", "money", "Kept less cost, a year."),
         Field("net_low", "Net, low", "money", "Low end of its interval."),
         Field("net_high", "Net, high", "money", "High end of its interval."),
-        Field("chosen", "Advised", "flag", "Yes: the plan this workbook holds."),
+        Field("picked", "Picked", "flag", "Yes: chosen on the second part of the periods alone."),
+        Field("chosen", "Advised", "flag", "Yes: picked, and surely worth it on the third part."),
     ]
     return Sheet(
         "Frontier", "How local is worth it: gain by number of store clusters.", plan.frontier.table, fields
