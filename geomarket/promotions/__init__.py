@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from geomarket.promotions.holdout import response_holdout
 from geomarket.promotions.panel import promotion_panel
 from geomarket.promotions.planner import PromotionPlan, plan_promotions
 from geomarket.promotions.relationship import Relationship, fit_relationship
 from geomarket.promotions.response import PromotionResponse, fit_response
 from geomarket.promotions.rules import PromotionRules
 from geomarket.promotions.shrinkage import shrink
+from geomarket.promotions.stores import StoreResponse, fit_store_response, response_by_type
 
 __all__ = [
     "PromotionPlan",
     "PromotionResponse",
     "PromotionRules",
     "Relationship",
+    "StoreResponse",
     "fit_relationship",
     "fit_response",
+    "fit_store_response",
     "plan_promotions",
     "promotion_panel",
+    "response_by_type",
+    "response_holdout",
     "shrink",
 ]

@@ -68,9 +68,10 @@ class PromotionResponse(Result):
         One row per store cluster, category and term. ``price``: elasticity, log units per log price. ``display``,
         ``mailer``: log units. ``mechanic: x``: log units on top of what a price cut of that depth does. ``dip``: log
         units in the period after an offer (``dip_form`` "after"), or per log price of the period before ("depth":
-        forward buying). ``estimate`` is shrunk towards the category's mean over all clusters, ``raw`` is the cluster's own, NaN where its data don't support one; ``shrunk_from`` says which of
-        the two the estimate is ("own" or "category"). ``low``, ``high``: 90 % interval. ``n``: offers (SKU and
-        period) behind the own estimate. ``between``: standard deviation of the clusters around the mean.
+        forward buying). ``estimate`` is shrunk towards the category's mean over all clusters, ``raw`` is the cluster's
+        own, NaN where its data don't support one; ``shrunk_from`` says which of the two the estimate is ("own" or
+        "category"). ``low``, ``high``: 90 % interval. ``n``: offers (SKU and period) behind the own estimate.
+        ``between``: standard deviation of the clusters around the mean.
     means : DataFrame
         category, term, estimate, se, n, own_variation (share of the term's variation within SKUs that neither
         the period nor other terms explain), between, effective_skus (SKUs of equal weight that would tell as
