@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import re
 import secrets
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ __all__ = ["render_report", "write_report"]
 
 _SCRIPTS = ("tables.js", "mapview.js", "maplayers.js", "mapapp.js", "page.js")
 ASSETS = "geomarket.report.assets"
+_NAMED_SECTION = re.compile(r'<section id="([a-z-]+)" data-nav="([^"<>]+)"')
 
 
 def write_report(plan: Any, path: str | os.PathLike[str]) -> Path:
@@ -115,13 +117,26 @@ def _hash(text: str) -> str:
 
 def environment() -> Environment:
     """Return the templates' environment: everything is escaped, a missing value is an error."""
-    return Environment(
+    made = Environment(
         loader=PackageLoader("geomarket.report", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    made.filters["contents"] = contents
+    return made
+
+
+def contents(main: Markup) -> list[tuple[str, Markup]]:
+    """Return (anchor, label) of every section that gives itself a name for the contents bar.
+
+    Examples
+    --------
+    >>> contents(Markup('<section id="map" data-nav="Map" class="wide">…</section><section id="x">…</section>'))
+    [('map', Markup('Map'))]
+    """
+    return [(anchor, Markup(label)) for anchor, label in _NAMED_SECTION.findall(main)]
 
 
 def _stage_name(stage: str) -> str:
