@@ -56,7 +56,7 @@ def after(plan: RangePlan, phase: int) -> pd.DataFrame:
 @pytest.mark.parametrize("seed", range(4))
 def test_every_phase_fits_the_shelf_and_the_cap(seed: int) -> None:
     given = tables(seed)
-    plan = planned(given, replace(WIDE, phase_share=0.2))
+    plan = planned(given, replace(WIDE, phase_share=0.2, wait_for_proof=True))
     width = given["products"].set_index("sku")["width_cm"]
     kind = given["products"].set_index("sku")["category"]
     size = given["today"].assign(category=given["today"]["sku"].map(kind))
@@ -65,21 +65,24 @@ def test_every_phase_fits_the_shelf_and_the_cap(seed: int) -> None:
         cm=given["today"]["sku"].map(width), category=given["today"]["sku"].map(kind)
     )
     room = today.groupby(["store_id", "category"])["cm"].sum()
-    capacity = plan.spaces.set_index("category")["capacity"]
     last = int(plan.phases["phase"].str.startswith("phase").sum())
-    assert last >= 3
+    assert last >= 2
     for phase in range(1, last + 1):
         there = after(plan, phase)
         there = there.assign(cm=there["sku"].map(width), category=there["sku"].map(kind))
         used = there.groupby(["store_id", "category"])["cm"].sum()
-        limit = np.maximum(room, capacity.reindex(room.index.get_level_values("category")).to_numpy())
-        assert (used <= limit.reindex(used.index) + 1e-6).all()
+        # What a planogram has room for is no room: some stores have less space than its stores on average.
+        assert (used <= room.reindex(used.index) + 1e-6).all()
         mine = plan.changes[plan.changes["when"] == f"phase {phase}"]
         listed = mine[mine["action"] == "list"].groupby(["store_id", "category"]).size()
         n_planned = plan.changes[plan.changes["action"] != "delist"].groupby(["store_id", "category"]).size()
         most = np.maximum(size, n_planned.reindex(size.index))
         assert (listed <= np.maximum(1, np.floor(0.2 * most)).reindex(listed.index)).all()
-    # Nothing waits here: in the end every store has the range planned.
+
+
+def test_where_nothing_waits_every_store_ends_with_the_range_planned() -> None:
+    plan = planned(tables(), replace(WIDE, phase_share=0.2))
+    last = int(plan.phases["phase"].str.startswith("phase").sum())
     end = set(map(tuple, after(plan, last).to_numpy()))
     wanted = plan.changes[plan.changes["action"] != "delist"]
     assert end == set(map(tuple, wanted[["store_id", "sku"]].to_numpy()))

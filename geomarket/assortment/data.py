@@ -151,7 +151,7 @@ class CategoryData:
     """Forecasts of one category as arrays over the stores that have space for it.
 
     Stores are sorted by planogram and id, SKUs by id. ``substitution`` holds at [i, j] the share of SKU i's buyers who
-    take j where i is not listed.
+    take j where i is not listed. ``room``: space each store has for the category itself, whatever its planogram.
     """
 
     category: str
@@ -167,6 +167,7 @@ class CategoryData:
     high: Floats
     today: Bools
     space_today: Floats
+    room: Floats
     substitution: sparse.csr_array
 
     @property
@@ -240,6 +241,7 @@ def category_problem(
         high=matrix("high"),
         today=today[order],
         space_today=(today @ space)[order],
+        room=capacity[order],
         substitution=_substitution(inputs.substitutes, sku_index),
     )
     return data, _problem(inputs, data, frame, space, rules), skipped

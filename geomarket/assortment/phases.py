@@ -73,10 +73,10 @@ def deal_phases(data: CategoryData, problem: RangeProblem, planned: Bools, rules
     """Deal a category's changes to phases, store by store.
 
     The listing that brings most is paired with the delistings that cost least and make room for it, then the next,
-    so every phase fits the store's space. A pair waits for proof where, at the lower end of the 90 % interval of what
-    it brings, it does not earn the cost of its changes; demanded listings and forbidden SKUs never wait. Delistings
-    that only give space back, because the store has more than its planogram, bring nothing: they wait too, or come
-    last where nothing waits.
+    so every phase fits the space the store itself has. A pair waits for proof where, at the lower end of the 90 %
+    interval of what it brings, it does not earn the cost of its changes; demanded listings and forbidden SKUs never
+    wait. A store may have less space than its planogram, or more: listings it has no room for yet, and delistings that
+    only give space back, wait too. Where nothing is to wait for proof, they come last.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def deal_phases(data: CategoryData, problem: RangeProblem, planned: Bools, rules
             data.today[store] & ~planned[store],
             _Worth(worth.mean[store], worth.low[store], worth.high[store]),
             problem.space,
-            (float(data.space_today[store]), float(problem.capacity[data.planogram[store]])),
+            (float(data.space_today[store]), float(data.room[store])),
             (must[store], banned[store]),
             rules,
         )
@@ -149,7 +149,7 @@ def _steps(
     new = sorted(np.flatnonzero(listed).tolist(), key=lambda k: (not must[k], -density[k], k))
     old = sorted(np.flatnonzero(delisted).tolist(), key=lambda k: (not banned[k], density[k], k))
     room, used = max(rooms), rooms[0]
-    steps = [_Step([], [k]) for k in old if banned[k]]
+    steps, left = [_Step([], [k]) for k in old if banned[k]], []
     used -= float(space[[k for k in old if banned[k]]].sum())
     old = [k for k in old if not banned[k]]
     for k in new:
@@ -159,14 +159,17 @@ def _steps(
                 break
             partners.append(other)
             freed += float(space[other])
-        pays = must[k] or not rules.wait_for_proof or _pays(worth, k, partners, rules.change_cost)
-        if not pays or used + space[k] - freed > room + 1e-9:
-            steps.append(_Step([k], [], waits=True))
+        fits = used + space[k] - freed <= room + 1e-9
+        if not must[k] and not (
+            fits and (not rules.wait_for_proof or _pays(worth, k, partners, rules.change_cost))
+        ):
+            left.append(k)
             continue
         steps.append(_Step([k], partners))
         used += float(space[k]) - freed
         old = old[len(partners) :]
-    return steps + [_Step([], [other], waits=rules.wait_for_proof) for other in old]
+    steps += [_Step([], [k], waits=rules.wait_for_proof) for k in old]
+    return steps + [_Step([k], [], waits=rules.wait_for_proof) for k in left]
 
 
 def _pays(worth: _Worth, new: int, old: list[int], change_cost: float) -> bool:
