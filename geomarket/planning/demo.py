@@ -31,6 +31,10 @@ cost_per_cluster = 8000.0
 [promotions]
 contact_cost = 4.0
 funding_share = 0.4
+
+[targeting]
+# the leaflet is printed anyway: what one more door costs
+cost_per_door = 0.02
 """
 
 IOWA = """

@@ -8,6 +8,8 @@ from typing import Any
 import geopandas as gpd
 import pandas as pd
 
+from geomarket.planning.dictionary_reach import COLUMNS_OF, MEANINGS
+
 __all__ = ["TABLE_MEANINGS", "table_dictionary"]
 
 TABLE_MEANINGS = {
@@ -19,7 +21,14 @@ TABLE_MEANINGS = {
     "demand_holdout": "One row per category and forecast: errors on pairs that were held out.",
     "assortment": "One row per store cluster, planogram and product: what to list.",
     "changes": "One row per store and product: list, delist or keep.",
+    "range_spaces": "One row per store cluster, category and planogram size: space, and margin by the same forecasts.",
+    "range_phases": "One row per phase of the changes: how many, in how many stores.",
+    "gain_over_today": "What planning brings on periods it was not made on: today's ranges, and after each step.",
+    "gain_by_category": "The same by category, after all phases.",
+    "gain_by_store": "The same by store: margin a year on the judging periods.",
+    "decisions": "One row per decision of a planner about an earlier plan: what became of it.",
     "frontier": "One row per number of store clusters: gain promised, kept and net of costs.",
+    "frontier_categories": "One row per category: how local to go in it alone.",
     "quarantine": "Rows of the input that could not be used, up to a cap per reason.",
     "data_quality": "One row per finding of the checks on the input.",
     "conservation": "One row per layer and variable: totals before and after the way to hexagons.",
@@ -32,6 +41,7 @@ TABLE_MEANINGS = {
     "promotions": "One row per planned promotion: where, when, what it nets.",
     "promotion_response": "One row per store cluster, category and term of the promotion model.",
     "dictionary": "This table: what every column means.",
+    **MEANINGS,
 }
 
 _TRADE_YEAR = "a year, in the catchment model's unit (customers or money)"
@@ -317,3 +327,4 @@ def _type_name(frame: pd.DataFrame, column: str) -> str:
     if pd.api.types.is_float_dtype(kind):
         return "number"
     return "date" if pd.api.types.is_datetime64_any_dtype(kind) else "text"
+    **COLUMNS_OF,

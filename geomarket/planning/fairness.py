@@ -78,7 +78,7 @@ class Fairness(Result):
                 else "that may be chance, the interval reaches into it"
             )
             lines.append(
-                f"{row['label']}: the most deprived fifth of the people (by {self.attribute_label}) gets "
+                f'{row["label"]}: the most deprived fifth of the people (by "{self.attribute_label}") gets '
                 f"{row['ratio']:.2f} times what the least deprived fifth gets, outside {self.band[0]:g} to "
                 f"{self.band[1]:g} ({self.confidence:.0%} interval {row['low']:.2f} to {row['high']:.2f}; {doubt})."
             )
@@ -87,7 +87,7 @@ class Fairness(Result):
     def summary(self) -> list[str]:
         """Return whether the offer differs by deprivation."""
         lines = list(self.warnings) or [
-            f"The most and the least deprived fifth of the people (by {self.attribute_label}) are offered much "
+            f'The most and the least deprived fifth of the people (by "{self.attribute_label}") are offered much '
             f"the same: every ratio lies within {self.band[0]:g} to {self.band[1]:g}."
         ]
         return [*lines, *self.notes]
@@ -169,7 +169,7 @@ def find_fairness(
     results: dict[str, Exposure] = {}
     notes = []
     for name, label in LABELS.items():
-        if name not in areas:
+        if name not in areas or not (areas[name] > 0).any():
             continue
         try:
             results[name] = exposure_ratio(

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from geomarket.errors import SettingsError
 from geomarket.hexes import cell_polygons, cell_strings
+from geomarket.planning.campaigns import CAMPAIGNS, campaign_files, write_campaigns
 from geomarket.planning.classification import SCHEME_FILE, scheme_text
 from geomarket.planning.clusters import CLUSTERS_FILE, clusters_text
 from geomarket.planning.dictionary import table_dictionary
@@ -25,7 +26,7 @@ from geomarket.planning.plan import Plan
 
 __all__ = ["plan_tables", "write_outputs"]
 
-_EXTRA_FOLDERS = ("exports", "figures", "pages")
+_EXTRA_FOLDERS = (CAMPAIGNS, "exports", "figures", "pages")
 _OURS = ".geomarket"
 
 
@@ -46,8 +47,9 @@ def write_outputs(
     documents : mapping of file name to function(plan, path)
         What draws itself: report and workbook.
     folders : mapping of folder name to function(plan, path), optional
-        What fills a folder of its own: ``pages``, ``figures``, ``exports``. A folder is replaced as a whole; one of
-        these three that an earlier run wrote and this one doesn't is removed, for it would show another plan.
+        What fills a folder of its own: ``pages``, ``figures``, ``exports``. ``campaigns`` is written wherever the plan
+        has something to hand on. A folder is replaced as a whole; one of these four that an earlier run wrote and this
+        one doesn't is removed, for it would show another plan.
 
     Returns
     -------
@@ -57,9 +59,12 @@ def write_outputs(
     Raises
     ------
     SettingsError
-        If there is a folder ``pages``, ``figures`` or ``exports`` that geomarket didn't write. Move it.
+        If there is a folder ``campaigns``, ``pages``, ``figures`` or ``exports`` that geomarket didn't write. Move it.
     """
-    for name in folders or {}:
+    folders = dict(folders or {})
+    if campaign_files(plan):
+        folders[CAMPAIGNS] = write_campaigns
+    for name in folders:
         if (folder / name).exists() and not (folder / name / _OURS).exists():
             raise SettingsError(
                 f"{folder / name} was not written by geomarket. Move it, or name another --out."
