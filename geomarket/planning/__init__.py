@@ -7,7 +7,9 @@ from geomarket.planning.folders import claim_folder, hold_folder
 from geomarket.planning.jobs import Failure, JobOptions, run_jobs
 from geomarket.planning.keeping import Keeper
 from geomarket.planning.outputs import plan_tables, write_outputs
+from geomarket.planning.overrides import Overrides, overrides_line, read_overrides, write_overrides
 from geomarket.planning.plan import Plan
+from geomarket.planning.rehearsal import Rehearsal
 from geomarket.planning.run import STAGES, run_plan
 
 __all__ = [
@@ -18,14 +20,19 @@ __all__ = [
     "FolderAudit",
     "JobOptions",
     "Keeper",
+    "Overrides",
     "Plan",
+    "Rehearsal",
     "audit_folder",
     "claim_folder",
     "default_folder",
     "demo_plan",
     "hold_folder",
+    "overrides_line",
     "plan_tables",
+    "read_overrides",
     "run_jobs",
     "run_plan",
     "write_outputs",
+    "write_overrides",
 ]

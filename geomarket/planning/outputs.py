@@ -92,7 +92,7 @@ def write_outputs(
     for stale in (folder / "tables").glob("*.parquet"):
         if stale.stem not in tables:
             stale.unlink()
-    written += _write_folders(plan, folder, folders or {})
+    written += _write_folders(plan, folder, folders)
     _write_json({"timings": plan.timings.round(3).to_dict("records")}, folder / "timings.json")
     manifest = {
         "written_by": SIGNATURE,
@@ -140,7 +140,10 @@ def plan_tables(plan: Plan) -> dict[str, pd.DataFrame]:
         "demand_holdout": plan.demand.holdout,
         "assortment": plan.ranges.table,
         "changes": plan.ranges.changes,
+        "range_spaces": plan.ranges.spaces,
+        "range_phases": plan.ranges.phases,
         "frontier": plan.frontier.table,
+        "frontier_categories": plan.frontier.categories,
         "quarantine": plan.market.quarantine.astype("str"),
         "data_quality": plan.market.quality,
         "conservation": plan.hexes.conservation,
@@ -149,6 +152,12 @@ def plan_tables(plan: Plan) -> dict[str, pd.DataFrame]:
     }
     if plan.store_clusters.evidence is not None:
         tables["store_cluster_evidence"] = plan.store_clusters.evidence.table
+    if plan.rehearsal is not None:
+        tables["gain_over_today"] = plan.rehearsal.table
+        tables["gain_by_category"] = plan.rehearsal.categories
+        tables["gain_by_store"] = plan.rehearsal.stores
+    if plan.overrides is not None:
+        tables["decisions"] = plan.overrides
     if plan.cluster_moves is not None:
         tables["store_cluster_moves"] = plan.cluster_moves.table
     if not plan.neighbourhoods.edits.empty:

@@ -15,10 +15,18 @@ import pandas as pd
 
 from geomarket.assortment import RangePlan
 from geomarket.errors import MissingDataError, TableError
+from geomarket.market import read_settings
 from geomarket.planning.outputs import replacing
 from geomarket.results import Result
 
-__all__ = ["MatchedOverrides", "Overrides", "read_overrides", "with_outcome", "write_overrides"]
+__all__ = [
+    "MatchedOverrides",
+    "Overrides",
+    "overrides_line",
+    "read_overrides",
+    "with_outcome",
+    "write_overrides",
+]
 
 RULES = ("must_list", "must_not")
 COLUMNS = ["store_cluster", "sku", "name", "rule", "reason"]
@@ -251,6 +259,37 @@ def write_overrides(overrides: Overrides, path: str | os.PathLike[str]) -> Path:
     with replacing(path) as temporary:
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
     return path
+
+
+def overrides_line(settings: Path | None, path: Path) -> str:
+    """Say what ``plan.toml`` needs for the file to count.
+
+    Parameters
+    ----------
+    settings : Path or None
+        The plan.toml of the next run, where it is known.
+    path : Path
+        The file of decisions.
+
+    Returns
+    -------
+    str
+        One sentence.
+
+    Raises
+    ------
+    SettingsError, MissingDataError
+        If ``settings`` can't be read.
+    """
+    if settings is None:
+        return f'Put under [assortment] in plan.toml: overrides = "{path.name}"'
+    read = read_settings(settings)
+    named = read.assortment.overrides
+    if named is not None and (read.folder / named).resolve() == path.resolve():
+        return f"{settings.name} already names it."
+    wanted = os.path.relpath(path.resolve(), read.folder.resolve()).replace(os.sep, "/")
+    instead = f" (instead of {named!r})" if named is not None else ""
+    return f'Put under [assortment] in {settings.name}{instead}: overrides = "{wanted}"'
 
 
 def with_outcome(overrides: MatchedOverrides, plan: RangePlan) -> MatchedOverrides:

@@ -28,7 +28,12 @@ __all__ = ["STEPS", "Rehearsal", "rehearse"]
 _log = logging.getLogger(__name__)
 
 STEPS = ("today", "first phase", "all phases", "whole plan")
-"""Ranges compared: today's, after the first phase, after all phases, and with what waits for a trial."""
+"""Ranges compared: today's, after the first phase, after all phases, and with what waits."""
+
+NO_SUBSTITUTION = (
+    "No buyer is taken to switch to another SKU, as the sales can't tell it: what the gain of new listings takes from "
+    "SKUs beside them is not taken off, so the gain is an upper bound."
+)
 
 
 @dataclass(frozen=True)
@@ -38,8 +43,8 @@ class Rehearsal(Result):
     Attributes
     ----------
     table : DataFrame
-        ranges ("today", "first phase", "all phases", "whole plan"), margin, gain, low, high (money a year, on the
-        reporting periods; 90 %), gain_share, low_share, high_share (of today's margin), claimed, claimed_share (gain
+        ranges ("today", "first phase", "all phases", "whole plan" with what waits), margin, gain, low, high (money a
+        year, on the reporting periods; 90 %), gain_share, low_share, high_share (of today's margin), claimed, claimed_share (gain
         by the forecasts the ranges were chosen by: in sample), listed (what the new listings earn, by forecasts of
         SKUs the stores don't carry), delisted (what the delisted SKUs earned), changes (listings and delistings).
     categories : DataFrame
@@ -61,9 +66,10 @@ class Rehearsal(Result):
         """Say what the first phase and all phases bring, on what it rests, and what the forecasts had promised."""
         rows = self.table.set_index("ranges")
         first, every = rows.loc["first phase"].to_dict(), rows.loc["all phases"].to_dict()
+        bound = " at most" if NO_SUBSTITUTION in self.notes else ""
         lines = [
-            f"Ranges planned on one part of the periods and valued on another bring {self._money(every['gain'])} a "
-            f"year more than today's ({every['gain_share']:+.1%}; 90 % interval {every['low_share']:+.1%} to "
+            f"Ranges planned on one part of the periods and valued on another bring{bound} "
+            f"{self._money(every['gain'])} a year more than today's ({every['gain_share']:+.1%}; 90 % interval {every['low_share']:+.1%} to "
             f"{every['high_share']:+.1%}), {self._money(first['gain'])} ({first['gain_share']:+.1%}) of it from the "
             "first phase of changes.",
             f"New listings earn {self._money(every['listed'])} by forecasts of SKUs their stores do not carry, and "
@@ -185,7 +191,7 @@ def rehearse(
         pd.DataFrame(rows),
         _categories(values["reported"], year),
         stores,
-        _notes(discount),
+        _notes(discount, brief.transference is not None),
         brief.market.currency,
     )
     _log.info("rehearsal: %s", rehearsal.summary()[0])
@@ -254,8 +260,9 @@ def _categories(values: dict[str, pd.DataFrame], year: float) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _notes(discount: NewListingDiscount | None) -> tuple[str, ...]:
-    notes = [
+def _notes(discount: NewListingDiscount | None, substitution: bool) -> tuple[str, ...]:
+    notes = [] if substitution else [NO_SUBSTITUTION]
+    notes += [
         "The rehearsal takes chance out, not what forecasts get wrong in every period alike: what a SKU would sell "
         "where it never stood is a forecast in the judging periods too."
     ]
