@@ -192,6 +192,15 @@ def plan_tables(plan: Plan) -> dict[str, pd.DataFrame]:
         tables["promotions"] = plan.promotions.table
     if plan.response is not None:
         tables["promotion_response"] = plan.response.table
+    if plan.experiment is not None:
+        design = plan.experiment.design
+        tables["test_design"] = design.table
+        tables["test_pairs"] = design.pairs
+        tables["test_power"] = design.power
+        tables["test_check"] = design.placebo
+        tables["test_balance"] = design.balance
+        tables["test_sales"] = plan.experiment.sales
+        tables["test_products"] = plan.experiment.products
     published = {name: _published(frame) for name, frame in tables.items()}
     published["dictionary"] = pd.DataFrame(columns=["table", "column", "type", "meaning"])
     published["dictionary"] = table_dictionary(published, plan.hexes.variables)

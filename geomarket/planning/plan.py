@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from geomarket.planning.catchment_details import CatchmentDetails
     from geomarket.planning.fairness import Fairness
     from geomarket.planning.jobs import Failure
+    from geomarket.planning.measurement import PlannedTest
     from geomarket.planning.rehearsal import Rehearsal
     from geomarket.planning.targeting import Targeting
     from geomarket.planning.whatifs import WhatIfs
@@ -63,6 +64,8 @@ class Plan(Result):
         Stores that changed cluster against a frozen clustering; None where none was given.
     rehearsal
         What the ranges bring on periods they were not planned on, against today's; None where it could not be told.
+    experiment
+        The test of the plan: which stores change first, which wait, what can be seen; None where it was skipped.
     overrides : DataFrame or None
         A planner's decisions about an earlier plan and what became of them.
     failures : tuple of Failure
@@ -97,6 +100,7 @@ class Plan(Result):
     cluster_moves: ClusterMoves | None = None
     failures: tuple[Failure, ...] = ()
     rehearsal: Rehearsal | None = None
+    experiment: PlannedTest | None = None
     overrides: pd.DataFrame | None = None
 
     @property
@@ -116,6 +120,7 @@ class Plan(Result):
             self.rehearsal,
             self.ranges,
             self.promotions,
+            self.experiment,
         )
         lines = [stage.summary()[0] for stage in stages if stage is not None]
         lines += [f"FAILED: {failure.name} ({failure.message})" for failure in self.failures]

@@ -22,6 +22,7 @@ from geomarket.planning.classification import find_neighbourhoods
 from geomarket.planning.fairness import try_fairness
 from geomarket.planning.jobs import JobOptions
 from geomarket.planning.keeping import Keeper
+from geomarket.planning.measurement import try_test
 from geomarket.planning.offers import find_promotions
 from geomarket.planning.overrides import with_outcome
 from geomarket.planning.plan import Plan
@@ -49,6 +50,7 @@ STAGES = (
     "Promotions",
     "Targeting",
     "Fairness",
+    "Measurement",
 )
 
 NO_SUBSTITUTION = (
@@ -242,6 +244,11 @@ def run_plan(
             skipped,
         )
         notes += fairness.warnings if fairness is not None else ()
+    with watch.stage("Measurement"):
+        experiment = try_test(
+            *(market, trade, ranges, rehearsal, promotions, catchments, features, hexes.resolution, settings),
+            skipped,
+        )
 
     notes += [f"NOT PLANNED: {failure.name}. {failure.message}" for failure in range_jobs.failures]
     notes += [*hexes.notes, *neighbourhoods.notes, *trade.notes, *([why_not] if why_not else [])]
@@ -270,6 +277,7 @@ def run_plan(
         whatifs=whatifs,
         targeting=targeting,
         fairness=fairness,
+        experiment=experiment,
     )
     return dataclasses.replace(plan, manifest=_manifest(plan, trade))
 
@@ -343,6 +351,7 @@ def _manifest(plan: Plan, trade: Trade) -> dict[str, Any]:
         "failures": [dataclasses.asdict(failure) for failure in plan.failures],
         "warnings": list(plan.warnings),
         "verdict": plan.frontier.verdict.sentence,
+        "experiment": None if plan.experiment is None else plan.experiment.manifest(),
         "solver": plan.ranges.solver.drop(columns="seconds").to_dict("records"),
     }
 
