@@ -145,9 +145,9 @@ def plan_test(
     kpi = _kpi(sales, chosen.kpi)
     periods = chosen.periods or LENGTH[market.period]
     kept = kept_share(market.measured)
-    promised = (
-        expected_gain(ranges, promotions, settings.promotions.horizon) if kpi == "margin" else float("nan")
-    )
+    promised = float("nan")
+    if kpi == "margin":
+        promised = expected_gain(ranges, rehearsal, promotions, settings.promotions.horizon)
     places = trade.stores[["store_id"]].assign(
         cell=points_to_cells(trade.stores["lon"], trade.stores["lat"], resolution)
     )
