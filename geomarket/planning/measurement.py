@@ -223,8 +223,8 @@ def _products(market: Market, ranges: RangePlan, promotions: PromotionPlan | Non
     return mine[["sku", "category", "cost"]].sort_values("sku", ignore_index=True)
 
 
-def _kpi(sales: pd.DataFrame, asked: str) -> Kpi:
-    if asked == "margin" or asked == "revenue" or asked == "units":
+def _kpi(sales: pd.DataFrame, asked: Literal["auto", "margin", "revenue", "units"]) -> Kpi:
+    if asked != "auto":
         return asked
     costed = sales["costed_revenue"].sum() / max(float(sales["revenue"].sum()), 1e-9)
     return "margin" if costed >= COSTED_SHARE and sales["margin"].notna().all() else "revenue"
@@ -251,7 +251,8 @@ def expected_gain(
     today = float(spaces["margin_today"].sum())
     gain = float(spaces["margin"].sum()) - today
     if rehearsal is not None:
-        gain = today * float(rehearsal.table.set_index("ranges").loc["all phases", "gain_share"])
+        rehearsed = rehearsal.table.set_index("ranges")["gain_share"]
+        gain = today * float(rehearsed["all phases"])
     if promotions is not None and len(promotions.table):
         gain += float(promotions.table["net"].sum()) / max(horizon, 1)
     return gain / today if today > 0 else float("nan")
