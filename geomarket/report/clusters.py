@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 import pandas as pd
 from markupsafe import Markup
@@ -57,7 +58,7 @@ def cluster_sections(plan: Any, key: NeighbourhoodKey, *, every_line: bool = Fal
                 ),
                 "margin": _margins(plan, str(cluster)),
                 "promotions": _cluster_promotions(plan, str(cluster)),
-                "members": _members(plan, trade, key, members, names),
+                "members": _members(trade, key, members, names),
             }
         )
     return sections
@@ -190,30 +191,30 @@ def _calendar(promotions: pd.DataFrame, cluster: str) -> Markup:
 
 
 def _members(
-    plan: Any, trade: pd.DataFrame, key: NeighbourhoodKey, members: pd.DataFrame, names: pd.Series
+    trade: pd.DataFrame, key: NeighbourhoodKey, members: pd.DataFrame, names: pd.Series
 ) -> Table:
-    changes = plan.ranges.changes.groupby(["store_id", "action"]).size().unstack(fill_value=0)
+    """Return the cluster's stores, each a link that shows it on the map, with where its trade comes from."""
     shares = trade.pivot(index="store_id", columns="supergroup", values="share").fillna(0.0)
     shares_of = {str(store): row.to_dict() for store, row in shares.iterrows()}
     heads = [Column("Store")]
     if len(shares):
         heads.append(Column("Trade by neighbourhood type", "chart"))
-    heads += [Column("To list", "number"), Column("To delist", "number"), Column("Map", "chart")]
     rows = []
     for store in members.sort_values("store_id").to_dict("records"):
         store_id = str(store["store_id"])
         name = str(names.get(store_id, store_id))
-        row = [Cell(f"{name} (typical)" if store["medoid"] else name)]
+        row = [Cell(name, markup=store_link(store_id, name, " (typical)" if store["medoid"] else ""))]
         if len(shares):
             mine = shares_of.get(store_id, {})
             drawn = [(key.label(code), mine.get(code, 0.0), key.colour(code)) for code in key.codes]
             row.append(Cell("", markup=share_bar(drawn, "Trade by type")))
-        for action in ("list", "delist"):
-            number = int(changes[action].get(store_id, 0)) if action in changes else 0
-            row.append(Cell(f"{number:,}", float(number)))
-        button = Markup('<button type="button" class="link" data-show-store="{}">show</button>').format(
-            store_id
-        )
-        row.append(Cell("", markup=button))
         rows.append(row)
     return Table("Stores of the cluster", heads, rows)
+
+
+def store_link(store_id: str, name: str, remark: str = "") -> Markup:
+    """Return a link that shows the store on the map; it can be sent to others, too."""
+    # the signs that JavaScript's encodeURIComponent leaves alone, too
+    encoded = quote(store_id, safe="!'()*~")
+    anchor = f"store-{encoded}"
+    return Markup('<a id="{0}" href="#{0}">{1}</a>{2}').format(anchor, name, remark)

@@ -26,6 +26,7 @@ from geomarket.hexmap import (
     shades,
     write_number,
 )
+from geomarket.neighbourhoods import UNCERTAINTY_BREAKS
 from geomarket.report.names import slug
 from geomarket.report.numbers import percent
 
@@ -112,12 +113,24 @@ def build_map(plan: Any, key: NeighbourhoodKey) -> dict[str, Any]:
         "chains": chains,
         "competitors": competitors,
         "names": names,
+        "tiles": _tiles(plan.settings.report),
     }
     return {
         "hexes": packed,
         "lines": lines,
         "catchments": _catchments(plan.catchments, cells["cell"].to_numpy(dtype=np.int64), stores),
         "details": details,
+    }
+
+
+def _tiles(report: Any) -> dict[str, Any] | None:
+    """Where an online map comes from, if the settings allow one."""
+    if not report.online_tiles:
+        return None
+    return {
+        "url": report.tile_url,
+        "attribution": report.tile_attribution,
+        "maxZoom": report.tile_max_zoom,
     }
 
 
@@ -155,6 +168,10 @@ def _cells(plan: Any) -> pd.DataFrame:
                 columns={column: f"trade:{column}" for column in found}
             )
             cells = cells.merge(named, on="cell", how="left", validate="one_to_one")
+    targeting = getattr(plan, "targeting", None)
+    if targeting is not None and len(targeting.doors.table):
+        drops = targeting.doors.cells[["cell", "drops"]].rename(columns={"drops": "trade:door_drops"})
+        cells = cells.merge(drops, on="cell", how="left", validate="one_to_one")
     return cells.sort_values("cell", ignore_index=True)
 
 
@@ -184,7 +201,14 @@ def _views(
         )
 
     def add_number(
-        column: str, label: str, kind: str, unit: str, group: str, note: str = "", missing: str = "no data"
+        column: str,
+        label: str,
+        kind: str,
+        unit: str,
+        group: str,
+        note: str = "",
+        missing: str = "no data",
+        breaks: Sequence[float] | None = None,
     ) -> None:
         if column not in cells:
             return
@@ -209,6 +233,7 @@ def _views(
                 missing_label=missing,
                 group=group,
                 note=note,
+                breaks=breaks,
             )
         )
 
@@ -218,16 +243,30 @@ def _views(
             "neighbourhood", "Neighbourhood groups", key.group_codes, key.group_names, key.group_colours
         )
     doubt = "0: clearly its own type; 1: as near to the next type."
-    add_number("type:uncertainty", "Uncertainty of the type", "mean", "", "Neighbourhoods", doubt)
+    add_number(
+        "type:uncertainty",
+        "Uncertainty of the type",
+        "mean",
+        "",
+        "Neighbourhoods",
+        doubt,
+        _NO_TYPE,
+        UNCERTAINTY_BREAKS,
+    )
     modelled = "Expected by the catchment model."
     add_number("trade:own_share", "Own share of trade", "rate", "share", "Trade", modelled)
     add_number("trade:market", "Market size a year", "count", "money", "Trade")
     elsewhere = "Trade that goes to others, a year, by the catchment model."
     add_number("trade:whitespace", "Whitespace a year", "count", "money", "Trade", elsewhere)
+    told = "Leaflets of the planned promotions, over the horizon."
+    add_number("trade:door_drops", "Planned door drops", "count", "leaflets a door", "Trade", told)
     hidden = f"Hexagons with 1 to {plan.settings.privacy.k - 1} customers are not shown."
     too_few = "no residents, or too few customers to show"
     add_number("trade:penetration", "Customers per resident", "rate", "share", "Trade", hidden, too_few)
+    hidden_traits = not plan.settings.report.protected_on_map
     for variable in plan.hexes.variables:
+        if variable.protected and hidden_traits:
+            continue
         if variable.name in cells and variable.name not in {"cell", "lon", "lat"}:
             add_number(
                 variable.name, _headline(variable.label), variable.kind, variable.unit, "Who lives there"
@@ -270,6 +309,7 @@ def _types(plan: Any, key: NeighbourhoodKey) -> list[dict[str, str]]:
         row = described.loc[code] if code in described.index else pd.Series(dtype=object)
         result.append(
             {
+                "code": code,
                 "label": key.label(code),
                 "colour": key.colour(code),
                 "portrait": str(row.get("portrait", "") or ""),

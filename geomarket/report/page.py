@@ -9,19 +9,23 @@ import re
 import secrets
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from geomarket.hexmap import as_script_json, asset_text, bundle, encode_json
 from geomarket.report import sections
+from geomarket.report.catchments import catchment_section
 from geomarket.report.clusters import cluster_sections
+from geomarket.report.fairness import fairness_section
 from geomarket.report.map import build_map, neighbourhood_key
 from geomarket.report.people import customer_section, neighbourhood_cards
+from geomarket.report.targeting import targeting_section
 
 __all__ = ["render_report", "write_report"]
 
-_SCRIPTS = ("tables.js", "mapview.js", "maplayers.js", "mapapp.js", "page.js")
+_SCRIPTS = ("tables.js", "mapview.js", "maplayers.js", "maptiles.js", "mapapp.js", "page.js")
 ASSETS = "geomarket.report.assets"
 _NAMED_SECTION = re.compile(r'<section id="([a-z-]+)" data-nav="([^"<>]+)"')
 
@@ -69,7 +73,7 @@ def render_report(plan: Any) -> str:
             title=title,
             plan=plan,
             market=plan.market,
-            policy=content_security_policy(script, style),
+            policy=content_security_policy(script, style, tile_origin(plan.settings.report)),
             script=script,
             style=style,
             map_data=Markup(as_script_json(_packed(build_map(plan, key)))),
@@ -79,7 +83,9 @@ def render_report(plan: Any) -> str:
             customers=customer_section(plan),
             clusters=cluster_sections(plan, key),
             promotions=sections.promotion_section(plan),
-            decay=sections.decay_section(plan),
+            catchments=catchment_section(plan),
+            targeting=targeting_section(plan),
+            fairness=fairness_section(plan),
             frontier=sections.frontier_section(plan),
             monday=sections.monday_section(plan),
             quality=sections.quality_section(plan),
@@ -96,18 +102,28 @@ def _packed(map_data: dict[str, Any]) -> dict[str, Any]:
     return {**map_data, "details": encode_json(map_data["details"])}
 
 
-def content_security_policy(script: str, style: str) -> str:
-    """Return a policy that allows exactly this script and this style, and no request.
+def content_security_policy(script: str, style: str, images: str = "") -> str:
+    """Return a policy that allows exactly this script and this style, and no request but images of one origin.
 
     Examples
     --------
     >>> content_security_policy("", "")[:42]
     "default-src 'none'; script-src 'sha256-47D"
+    >>> "img-src data: https://tiles.example;" in content_security_policy("", "", "https://tiles.example")
+    True
     """
     return (
-        f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; img-src data:; "
-        "base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; "
+        f"img-src {f'data: {images}'.strip()}; base-uri 'none'; form-action 'none'"
     )
+
+
+def tile_origin(report: Any) -> str:
+    """Return the origin the page may load map tiles from; empty unless the settings ask for online tiles."""
+    if not report.online_tiles:
+        return ""
+    address = urlsplit(report.tile_url)
+    return f"{address.scheme}://{address.netloc}"
 
 
 def _hash(text: str) -> str:

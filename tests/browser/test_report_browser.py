@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import report_fixture
 
-from geomarket.hexes.cells import cell_boundaries, cell_centres, neighbours
+from geomarket.hexes.cells import cell_boundaries, cell_centres, neighbours, parents
 from geomarket.hexmap import central_meridian, class_colours, level_world, project
 from geomarket.report import write_report
 from geomarket.report.map import neighbourhood_key
@@ -552,5 +552,135 @@ def test_neighbourhood_and_store_buttons_lead_to_the_map(desktop, plan):
     assert found[colours[2]] > 500
     assert not any(found.get(colour) for k, colour in enumerate(colours) if k != 2)
     page.evaluate("document.querySelectorAll('details').forEach((d) => (d.open = true))")
-    page.locator("[data-show-store='S003']").click()
+    page.locator("a[href='#store-S003']").click()
     assert plan.market.stores["name"][2] in page.locator("[data-map=card]").inner_text()
+
+
+APP = "document.querySelector('#map-app').mapApp"
+
+
+def test_an_address_leads_to_what_was_on_the_map(browser, report, plan):
+    opened = open_page(browser, report)
+    page = opened.page
+    assert page.evaluate("location.hash") == ""
+    page.get_by_label("Colour by").select_option("income")
+    page.locator("[data-map=box]").focus()
+    page.keyboard.press("+")
+    page.keyboard.press("ArrowRight")
+    page.get_by_label("Find a store").fill("S004")
+    page.keyboard.press("Enter")
+    page.wait_for_function("() => location.hash.includes('store=S004')")
+    page.wait_for_timeout(600)
+    shown = page.evaluate(f"({{x: {APP}.view.x, y: {APP}.view.y, scale: {APP}.view.scale}})")
+    address = page.evaluate("location.hash")
+    assert "by=income" in address
+    opened.close()
+
+    context = browser.new_context(viewport=dict(zip(("width", "height"), SIZES["desktop"])))
+    again = context.new_page()
+    again.goto(report.as_uri() + address)
+    again.wait_for_selector("#map-app[data-ready=true]")
+    again.wait_for_function(f"() => {APP}.store !== null")
+    assert again.evaluate(f"{APP}.current.key") == "income"
+    assert again.evaluate(f"{APP}.store.id") == "S004"
+    for axis, value in shown.items():
+        assert again.evaluate(f"{APP}.view.{axis}") == pytest.approx(
+            value, rel=0.005 if axis == "scale" else 1e-6
+        )
+    assert again.evaluate("Math.abs(document.querySelector('#map').getBoundingClientRect().top)") < 900
+    context.close()
+
+
+def test_a_link_to_a_store_opens_its_card_and_nonsense_is_ignored(browser, report, plan):
+    context = browser.new_context(viewport=dict(zip(("width", "height"), SIZES["desktop"])))
+    page = context.new_page()
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(report.as_uri() + "#store-S006")
+    page.wait_for_selector("#map-app[data-ready=true]")
+    page.locator("[data-map=card]").wait_for(state="visible")
+    assert plan.market.stores["name"][5] in page.locator("[data-map=card]").inner_text()
+    for nonsense in ("#store-none", "#map=a,b,c", "#map=51&by=<b>", "#store-%E0%A4%A"):
+        page.goto(report.as_uri() + nonsense)
+        page.wait_for_selector("#map-app[data-ready=true]")
+    assert errors == []
+    context.close()
+
+
+def test_coarser_hexagons_sum_up_the_finest(desktop, plan):
+    found = desktop.page.evaluate(
+        f"""() => {{
+          const level = {APP}.levels[1];
+          const values = {{}};
+          for (const name of ["supergroup", "income", "population"]) values[name] = [...level.values[name]];
+          return {{ values, children: [...level.children] }};
+        }}"""
+    )
+    cells = plan.hexes.table.merge(plan.neighbourhoods.table[["cell", "supergroup"]], on="cell")
+    cells["parent"] = parents(cells["cell"].to_numpy(), 7)
+    sizes = cells.groupby("parent").size()
+    assert found["children"] == sizes.tolist()
+    people = cells.groupby("parent")["population"].mean()
+    assert np.array(found["values"]["population"]) == pytest.approx(people.to_numpy(), rel=0.005, abs=0.5)
+    known = cells.dropna(subset=["income"])
+    held = known.assign(product=known["income"] * known["population"]).groupby("parent")[
+        ["product", "population"]
+    ]
+    income = (held.sum()["product"] / held.sum()["population"]).reindex(sizes.index).to_numpy()
+    seen = np.array([np.nan if v is None else v for v in found["values"]["income"]], dtype=float)
+    np.testing.assert_allclose(seen, income, rtol=0.01)
+    mass = known.groupby(["parent", "supergroup"])["population"].sum().unstack(fill_value=0.0)
+    clear = mass[(mass.max(axis=1) > 1.02 * mass.apply(lambda row: row.nlargest(2).iloc[-1], axis=1))]
+    codes = neighbourhood_key(plan.neighbourhoods).codes
+    best = dict(zip(sizes.index, found["values"]["supergroup"]))
+    assert [codes[best[parent]] for parent in clear.index] == clear.idxmax(axis=1).tolist()
+    assert len(clear) > 0.9 * len(mass)
+
+
+def tiled(tmp_path: Path) -> Path:
+    plan = report_fixture.make_plan(radius_km=4.0, n_stores=3, n_clusters=1, skus_per_category=3)
+    settings = plan.settings.report.model_copy(
+        update={"online_tiles": True, "tile_url": "https://tiles.example/{z}/{x}/{y}.png"}
+    )
+    plan.settings = plan.settings.model_copy(update={"report": settings})
+    return write_report(plan, tmp_path / "report.html")
+
+
+TILE = (
+    b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\x00\x01\x00\x00\x00\x01\x08\x02\x00\x00\x00\x90wS\xde"
+    b"\x00\x00\x00\x0cIDATx\x9cc\xf8\xcf\xc0\x00\x00\x03\x01\x01\x00\xc9\xfe\x92\xef\x00\x00\x00\x00IEND\xaeB`\x82"
+)
+
+
+def test_online_tiles_come_only_when_asked_for_and_from_one_server(browser, tmp_path):
+    path = tiled(tmp_path)
+    opened = open_page(browser, path)
+    page = opened.page
+    page.route("https://tiles.example/**", lambda route: route.fulfill(body=TILE, content_type="image/png"))
+    assert opened.heard == []
+    box = page.get_by_label("Online map (asks its server for tiles)")
+    assert not box.is_checked()
+    box.check()
+    page.wait_for_function(f"() => {APP}.tiles.loaded > 3")
+    asked = [line for line in opened.heard if line.startswith("request: ")]
+    assert asked
+    assert all(line.startswith("request: https://tiles.example/") for line in asked)
+    assert [line for line in opened.heard if not line.startswith("request: ")] == []
+    assert "OpenStreetMap contributors" in page.locator(".map-credit").inner_text()
+    # another server is beyond the page's policy
+    page.evaluate("new Image().src = 'https://other.example/a.png'")
+    page.wait_for_timeout(200)
+    assert any("Content Security Policy" in line for line in opened.heard)
+    opened.close()
+
+
+def test_an_online_map_out_of_reach_is_withdrawn(browser, tmp_path):
+    opened = open_page(browser, tiled(tmp_path))
+    page = opened.page
+    page.route("https://tiles.example/**", lambda route: route.abort())
+    page.get_by_label("Online map (asks its server for tiles)").check()
+    page.wait_for_function(f"() => !{APP}.shown.tiles")
+    assert not page.get_by_label("Online map (asks its server for tiles)").is_checked()
+    assert "can't be reached" in page.locator("[data-map=status]").inner_text()
+    assert sum(pixels(page).values()) > 10_000
+    opened.close()

@@ -1,13 +1,38 @@
 /** The report's map: hexagons, stores, competitors, legends, tooltip, store card and search over a MapView. */
 
-import { PlaneReader, chooseLevel, classOf, decodeHexes, decodeMembers, hatch, paintHexes, unpack } from "./hexpainter.js";
+import {
+  PlaneReader,
+  chooseLevel,
+  classOf,
+  decodeHexes,
+  decodeMembers,
+  hatch,
+  paintHexes,
+  project,
+  unpack,
+} from "./hexpainter.js";
 import { MapView } from "./mapview.js";
-import { CHAIN_SHAPES, markerPicture, paintGraticule, paintLines, paintMarkers, paintNames, paintSegments, scaleBars } from "./maplayers.js";
+import { TileLayer } from "./maptiles.js";
+import {
+  CHAIN_SHAPES,
+  latitudeOf,
+  longitudeOf,
+  markerPicture,
+  paintGraticule,
+  paintLines,
+  paintMarkers,
+  paintNames,
+  paintSegments,
+  scaleBars,
+} from "./maplayers.js";
 
 const HIT_PIXELS = 11;
 const FEW_COMPETITORS = 90;
 const DISC_PIXELS = 17 ** 2;
 const LABELLED_SCALE = 5;
+const PLACES = 5;
+const TILE_PIXELS = 256;
+const ADDRESS_REST_MS = 400;
 
 /** Creates an element with properties and children; text is always text, never markup. */
 export function make(tag, properties = {}, ...children) {
@@ -86,9 +111,10 @@ export class MapApp {
     this.box = this.find("box");
     this.current = data.views[0];
     this.hidden = new Map(data.views.map((view) => [view.key, new Set()]));
-    this.shown = { hexes: true, stores: true, rivals: new Set(), lines: true, names: true, grid: true };
+    this.shown = { hexes: true, stores: true, rivals: new Set(), lines: true, names: true, grid: true, tiles: false };
     if ((data.competitors?.x.length ?? 0) <= FEW_COMPETITORS) data.chains.forEach((_, k) => this.shown.rivals.add(k));
     this.store = null;
+    this.type = null;
     this.stores = data.stores.map((store) => ({ ...store, shape: "circle" }));
     this.rivals = data.chains.map(() => []);
     (data.competitors?.x ?? []).forEach((x, k) => {
@@ -102,6 +128,7 @@ export class MapApp {
     const finest = this.levels[0];
     this.view = new MapView(this.box, { bounds: this.data.bounds, maxScale: 130 / finest.radius });
     this.ink = inkOf(this.root);
+    if (this.data.tiles) this.#addTiles();
     this.view.addLayer("grid", (context, view) => {
       if (this.shown.grid) paintGraticule(context, view, this.ink.grid);
     });
@@ -115,6 +142,10 @@ export class MapApp {
     this.view.on("keymove", (at) => this.#keyMoved(at));
     this.#buildControls();
     this.#showView();
+    /* the address follows what the reader does, not what the page does by itself */
+    ["pointerdown", "keydown", "wheel", "change"].forEach((name) =>
+      this.root.addEventListener(name, () => (this.touched = true), { passive: true }),
+    );
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.repaint());
     this.root.dataset.ready = "true";
   }
@@ -123,6 +154,64 @@ export class MapApp {
     this.ink = inkOf(this.root);
     this.#buildLayers();
     this.#showView();
+  }
+
+  #addTiles() {
+    const note = make("p", { className: "map-credit", hidden: true }, this.data.tiles.attribution);
+    this.box.append(note);
+    const show = (on) => {
+      this.shown.tiles = on;
+      note.hidden = !on;
+      this.root.classList.toggle("has-tiles", on);
+      this.view.paint();
+    };
+    this.tiles = new TileLayer(this.data.tiles, {
+      arrived: () => this.shown.tiles && this.view.paint("tiles"),
+      failed: () => {
+        show(false);
+        this.#buildLayers();
+        this.find("status").textContent = "The online map can't be reached.";
+      },
+    });
+    this.showTiles = show;
+    this.view.addLayer("tiles", (context, view) => {
+      if (this.shown.tiles) this.tiles.paint(context, view);
+    });
+  }
+
+  // ------------------------------------------------------------------ address
+
+  /** What the map shows, as the part of an address behind the #: place, zoom, colour, store or type. */
+  get address() {
+    const { view } = this;
+    const [lon, lat] = [longitudeOf(view.x), latitudeOf(view.y)].map((degrees) => degrees.toFixed(PLACES));
+    const zoom = Math.log2(view.scale / TILE_PIXELS).toFixed(2);
+    const parts = [`map=${lat},${lon},${zoom}`];
+    if (this.current !== this.data.views[0]) parts.push(`by=${encodeURIComponent(this.current.key)}`);
+    if (this.store) parts.push(`store=${encodeURIComponent(this.store.id)}`);
+    else if (this.type !== null) parts.push(`type=${encodeURIComponent(this.data.types[this.type].code)}`);
+    return parts.join("&");
+  }
+
+  /** Shows what an address says; returns whether it was one of the map's. */
+  go(address) {
+    const parts = new URLSearchParams(address);
+    const [lat, lon, zoom] = (parts.get("map") ?? "").split(",").map(Number);
+    if (![lat, lon, zoom].every(Number.isFinite)) return false;
+    if (parts.has("by")) this.showColour(parts.get("by"));
+    const type = this.data.types.findIndex(({ code }) => code === parts.get("type"));
+    if (parts.has("store")) this.selectStore(parts.get("store"));
+    else if (type >= 0 && this.type !== type) this.selectType(type);
+    const [x, y] = project(lon, lat, this.data.hexes.meridian);
+    this.view.show(x, y, TILE_PIXELS * 2 ** zoom);
+    this.view.paint();
+    return true;
+  }
+
+  #writeAddress() {
+    if (!this.touched) return;
+    clearTimeout(this.writing);
+    this.writing = setTimeout(() => history.replaceState(null, "", `#${this.address}`), ADDRESS_REST_MS);
   }
 
   // ------------------------------------------------------------------ painting
@@ -203,6 +292,7 @@ export class MapApp {
   }
 
   #afterPaint(view) {
+    this.#writeAddress();
     const bars = scaleBars(view, 110);
     this.find("scale").replaceChildren(
       ...bars.map(({ label, pixels }) => {
@@ -502,6 +592,7 @@ export class MapApp {
     if (this.lines.length) add("Boundaries", shown.lines, (on) => (shown.lines = on));
     if (data.names.length) add("Place names", shown.names, (on) => (shown.names = on));
     add("Graticule", shown.grid, (on) => (shown.grid = on));
+    if (data.tiles) add("Online map (asks its server for tiles)", shown.tiles, (on) => this.showTiles(on));
     this.find("layers").replaceChildren(...entries);
   }
 

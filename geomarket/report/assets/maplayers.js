@@ -3,8 +3,8 @@
 const GRATICULE_STEPS = [30, 10, 5, 2, 1, 0.5, 0.25, 0.1, 0.05, 0.02, 0.01];
 const EARTH_KM = 40075.017;
 
-const longitudeOf = (x) => (x - 0.5) * 360;
-const latitudeOf = (y) => (Math.atan(Math.sinh((0.5 - y) * 2 * Math.PI)) * 180) / Math.PI;
+export const longitudeOf = (x) => (x - 0.5) * 360;
+export const latitudeOf = (y) => (Math.atan(Math.sinh((0.5 - y) * 2 * Math.PI)) * 180) / Math.PI;
 const worldY = (lat) => 0.5 - Math.asinh(Math.tan((lat * Math.PI) / 180)) / (2 * Math.PI);
 
 export function paintGraticule(context, view, ink) {

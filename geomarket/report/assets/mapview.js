@@ -63,6 +63,14 @@ export class MapView {
     this.#moved();
   }
 
+  /** Shows a point of the world in the middle, at a scale. */
+  show(x, y, scale) {
+    this.x = x;
+    this.y = y;
+    this.scale = Math.min(this.maxScale, Math.max(this.minScale, scale));
+    this.#moved();
+  }
+
   /** Moves the centre to a point of the world, at least as close as minScale. */
   centreOn(x, y, minScale = 0) {
     this.x = x;

@@ -27,21 +27,31 @@ function followSections(nav) {
 
 document.querySelectorAll("nav.contents").forEach(followSections);
 
+/** Links to a store (#store-…) and to what the map shows (#map=…) lead to the map. */
+function followAddress(app) {
+  const address = location.hash.slice(1);
+  const section = document.querySelector("#map");
+  if (address.startsWith("store-")) {
+    const store = app.stores.find(({ id }) => address === `store-${encodeURIComponent(id)}`);
+    if (!store) return;
+    app.selectStore(store.id, { move: true });
+    section.scrollIntoView();
+  } else if (address.startsWith("map=") && app.go(address)) {
+    section.scrollIntoView();
+  }
+}
+
 const root = document.querySelector("#map-app");
 if (root) {
   const { details, ...packed } = JSON.parse(document.querySelector("#map-data").textContent);
   const plain = JSON.parse(new TextDecoder().decode(await unpack(details)));
   const app = await MapApp.start(root, { ...packed, ...plain });
   root.mapApp = app;
+  followAddress(app);
+  window.addEventListener("hashchange", () => followAddress(app));
   document.querySelectorAll("[data-show-type]").forEach((button) =>
     button.addEventListener("click", () => {
       app.showOnly(Number(button.dataset.showType));
-      document.querySelector("#map").scrollIntoView();
-    }),
-  );
-  document.querySelectorAll("[data-show-store]").forEach((button) =>
-    button.addEventListener("click", () => {
-      app.selectStore(button.dataset.showStore, { move: true });
       document.querySelector("#map").scrollIntoView();
     }),
   );
