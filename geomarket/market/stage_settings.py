@@ -548,6 +548,26 @@ class ReportSettings(Section):
     """Title of the report; the plan's name by default."""
     max_changes: int = Field(default=50, ge=1, le=10_000)
     """Lines shown of a long table; the workbook has all."""
+    protected_on_map: bool = False
+    """Whether the map can be coloured by protected traits."""
+    online_tiles: bool = False
+    """Whether a reader may switch on an online map under the hexagons; the page then may ask that one server."""
+    tile_url: str = Field(
+        default="https://tile.openstreetmap.org/{z}/{x}/{y}.png",
+        pattern=r"^https?://[A-Za-z0-9.:-]+/[^\s'\";,]*$",
+    )
+    """Address of the tiles, with {z}, {x} and {y}."""
+    tile_attribution: str = "© OpenStreetMap contributors"
+    """Whom the tiles' terms ask to be named."""
+    tile_max_zoom: int = Field(default=19, ge=1, le=24)
+    """Closest zoom the server has tiles for."""
+
+    @model_validator(mode="after")
+    def _tiles_have_a_place(self) -> ReportSettings:
+        lost = [name for name in ("{z}", "{x}", "{y}") if name not in self.tile_url]
+        if lost:
+            raise ValueError(f"tile_url has no {', '.join(lost)}; expected an address with {{z}}, {{x}} and {{y}}")
+        return self
 
 
 class EngineSettings(Section):
