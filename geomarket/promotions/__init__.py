@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from geomarket.promotions.holdout import response_holdout
 from geomarket.promotions.panel import promotion_panel
-from geomarket.promotions.planner import PromotionPlan, plan_promotions
+from geomarket.promotions.plan import PromotionPlan
+from geomarket.promotions.planner import plan_promotions
 from geomarket.promotions.relationship import Relationship, fit_relationship
 from geomarket.promotions.response import PromotionResponse, fit_response
 from geomarket.promotions.rules import PromotionRules

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,14 +12,15 @@ import numpy.typing as npt
 import pandas as pd
 
 from geomarket.assortment.milp import LinearProgram, ProgramBuilder
-from geomarket.assortment.solving import SolverOptions, SolverResult
+from geomarket.assortment.solving import SolverOptions, SolverResult, clashing_groups
 from geomarket.assortment.worker import solve
-from geomarket.errors import SolverError, TableError
-from geomarket.promotions.economics import MONEY_COLUMNS, net_of, offer_options
+from geomarket.errors import InfeasibleError, SolverError, TableError
+from geomarket.promotions.checks import check_promotions
+from geomarket.promotions.economics import MONEY_COLUMNS, money, net_of, offer_options
+from geomarket.promotions.plan import PromotionPlan
 from geomarket.promotions.response import PromotionResponse
 from geomarket.promotions.rules import PromotionRules
 from geomarket.promotions.search import OfferSearch
-from geomarket.results import Result
 
 __all__ = ["PromotionPlan", "plan_promotions"]
 
@@ -42,83 +42,13 @@ PLAN_COLUMNS = [
     "cost",
     "net",
     "net_low",
+    "chance",
+    "promised",
+    "offer_price",
     "reason",
 ]
-
-
-@dataclass(frozen=True)
-class PromotionPlan(Result):
-    """Offers to run.
-
-    Attributes
-    ----------
-    table : DataFrame
-        One row per offer: store_cluster, sku, name, category, period, depth, mechanic, channel, stores, uplift_units,
-        baseline_units, the waterfall incremental_margin - subsidised - cannibalised + halo - dip + funding -
-        contact_cost = net (``halo`` is 0: not estimated), net_low (net at the lower 90 % bound of the response),
-        cost (use of the budget), reason.
-    solver : DataFrame
-        status, objective, bound, lp_bound, gap, seconds, columns, rows, constraints_checked, worst_violation.
-    checks : DataFrame
-        rule, checked, worst_violation: every rule recomputed outside the solver.
-    refusals : DataFrame
-        scope, reason: what was not considered.
-    rules : PromotionRules
-    """
-
-    table: pd.DataFrame
-    solver: pd.DataFrame
-    checks: pd.DataFrame
-    refusals: pd.DataFrame
-    rules: PromotionRules
-
-    def summary(self) -> list[str]:
-        """Say what the offers bring, what they cost, and what was assumed."""
-        if self.table.empty:
-            return ["No offer pays: the plan is empty.", *self._notes()]
-        total = self.table[["net", "net_low", "cost", "incremental_margin", "subsidised"]].sum()
-        budget = "" if math.isinf(self.rules.budget) else f" of a budget of {self.rules.budget:,.2f}"
-        return [
-            f"{len(self.table):,} offers are expected to bring {total['net']:,.2f} net ({total['net_low']:,.2f} if "
-            f"every response is at its lower 90 % bound) for {total['cost']:,.2f}{budget}.",
-            f"Extra units earn {total['incremental_margin']:,.2f}; price cuts on units that would have sold anyway "
-            f"cost {total['subsidised']:,.2f}.",
-            *self._notes(),
-        ]
-
-    def _notes(self) -> list[str]:
-        notes = [
-            f"Assumed, not estimated: {self.rules.cannibalisation:.0%} of extra units are taken from other SKUs of the "
-            "category; no effect on other categories."
-        ]
-        if len(self.solver):
-            line = self.solver.iloc[0]
-            notes.append(
-                f"Within {line['gap']:.2%} of the best possible plan; {int(line['constraints_checked']):,} constraints "
-                f"re-checked outside the solver, worst violation {line['worst_violation']:.1e}."
-            )
-            if line["status"] != "optimal":
-                notes.append("The time limit struck before the gap asked for was proven.")
-        return notes
-
-    def plot(self, ax: Any = None) -> Any:
-        """Draw the waterfall from incremental margin to net."""
-        if ax is None:
-            import matplotlib.pyplot as plt
-
-            _, ax = plt.subplots(figsize=(7, 4), layout="constrained")
-        sign = {"incremental_margin": 1, "halo": 1, "funding": 1}
-        steps = self.table[MONEY_COLUMNS].sum() * [sign.get(column, -1) for column in MONEY_COLUMNS]
-        ends = steps.cumsum()
-        colours = ["#2a6f97" if step >= 0 else "#c1666b" for step in steps]
-        ax.bar(range(len(steps)), steps, bottom=ends - steps, color=colours)
-        ax.bar(len(steps), ends.iloc[-1], color="#3a3a3a")
-        labels = [*(column.replace("_", " ") for column in MONEY_COLUMNS), "net"]
-        ax.set_xticks(range(len(labels)), labels, rotation=30, ha="right")
-        ax.set_ylabel("money over the horizon")
-        ax.axhline(0, color="#999999", lw=0.8)
-        ax.spines[["top", "right"]].set_visible(False)
-        return ax
+#: Draws of the response behind the plan's total.
+DRAWS = 400
 
 
 def plan_promotions(
@@ -132,13 +62,15 @@ def plan_promotions(
     season: pd.DataFrame | None = None,
     listings: pd.DataFrame | None = None,
     solver: SolverOptions | None = None,
+    random_state: int = 0,
 ) -> PromotionPlan:
-    """Choose offers (SKU, store cluster, period, depth, channel) that bring the most net margin.
+    """Choose offers (SKU, store cluster, period, depth, mechanic, channel) that bring the most net margin.
 
     Net is the margin of extra units, less the price cut on units that would have sold anyway, the margin taken from
-    other SKUs of the category, and the dip afterwards, plus the supplier's funding, less contact cost. An offer that
-    brings nothing net is never planned, so the plan may be empty. Depths are only planned between the shallowest and
-    the deepest price cut seen in the category.
+    other SKUs of the category, and the dip afterwards, plus what other categories gain, the supplier's funding, less
+    contact cost. An offer whose chance to bring something net is below ``rules.confidence`` is never planned, so
+    the plan may be empty; only offers promised to vendors are planned whatever they bring. Depths are only planned
+    between the shallowest and the deepest price cut seen in the category.
 
     Parameters
     ----------
@@ -147,7 +79,7 @@ def plan_promotions(
     demand : DataFrame
         store_id, sku, category, units, margin (per period), and listed (bool) unless ``listings`` is given.
     products : DataFrame
-        sku, name, price.
+        sku, name, price; category, the vendors' column and the attributes of bans where rules name them.
     clusters : DataFrame
         store_id, store_cluster.
     rules : PromotionRules, optional
@@ -160,6 +92,8 @@ def plan_promotions(
         store_id, sku: the ranges on the shelf in the horizon (the planned ones, for example).
     solver : SolverOptions, optional
         Gap, time limit, seed.
+    random_state : int
+        Seed of the draws behind the plan's interval.
 
     Returns
     -------
@@ -169,6 +103,10 @@ def plan_promotions(
     ------
     TableError
         If a table lacks a column.
+    SettingsError
+        If a rule names what does not exist.
+    InfeasibleError
+        If no plan keeps every rule (only promises to vendors can make it so); the message names those that clash.
     SolverError
         If no plan was found in time or the one found breaks a rule.
 
@@ -182,28 +120,117 @@ def plan_promotions(
     calendar = [pd.Timestamp(period) for period in periods]
     if not calendar or len(set(calendar)) < len(calendar):
         raise TableError("periods: give at least one period to plan, each once.")
-    base, refusals = _baseline(response, demand, products, clusters, listings)
-    offers = _options(base, response, rules, calendar, _season_table(season, base, calendar), refusals)
+    if "category" not in products:
+        products = products.merge(demand[["sku", "category"]].drop_duplicates("sku"), on="sku", how="left")
+    rules.check_names(products, sorted({response.base, *response.mechanics["mechanic"].astype(str)}))
+    base, earned, refusals = _baseline(response, demand, products, clusters, listings, rules)
+    rise = _season_table(season, earned["category"], calendar)
+    gains = _gains(response, earned) if rules.halo else None
+    offers = _options(base, response, rules, calendar, rise, gains, products, refusals)
     program, columns = promotion_program(offers, rules, len(calendar))
     result = solve(program, options, OfferSearch.of(offers, rules))
-    if result.x is None:  # the empty plan keeps every rule, so this is the solver's failure
-        raise SolverError(f"promotions: no plan found in {options.time_limit:.0f} s. Raise the time limit.")
+    if result.x is None:
+        raise _no_plan(program, result, rules, options)
     chosen = offers[result.x[columns] > 0.5] if len(offers) else offers
-    checks = check_promotions(chosen, rules, result.objective)
+    checks = check_promotions(chosen, rules, result.objective, calendar, products, response.base)
     broken = checks[checks["worst_violation"] > 1e-6]
     if len(broken):
         raise SolverError(
             f"promotions: the solver's plan breaks {', '.join(broken['rule'])}; it is not used."
         )
     table = chosen.sort_values(["store_cluster", "t", "category", "sku"], kind="stable", ignore_index=True)
-    table = table.assign(reason=_reasons(table, response))
+    priced = np.where(table["mechanic"] == response.base, table["price"] * (1 - table["depth"]), np.nan)
+    table = table.assign(offer_price=priced, reason=_reasons(table, response))
+    estimated = response.relationship.cannibalisation["category"] if response.relationship is not None else []
+    mine = set(base["category"])
     return PromotionPlan(
         table=table[PLAN_COLUMNS],
         solver=_solver_frame(result, checks),
         checks=checks,
         refusals=pd.DataFrame(refusals, columns=["scope", "reason"]),
         rules=rules,
+        risk=_plan_risk(table, response, rules, gains, rise, random_state),
+        sources={
+            "cannibalisation": tuple(sorted(set(estimated) & mine)),
+            "categories": len(mine),
+            "halo": 0 if gains is None else len(gains[["category", "gains"]].drop_duplicates()),
+        },
     )
+
+
+def _no_plan(
+    program: LinearProgram, result: SolverResult, rules: PromotionRules, options: SolverOptions
+) -> SolverError:
+    """Say why there is no plan: rules that clash, or too little time."""
+    if result.status != "infeasible" and not rules.vendor_minimums:
+        return SolverError(f"promotions: no plan found in {options.time_limit:.0f} s. Raise the time limit.")
+    clash = clashing_groups(program, options)
+    if not clash:
+        return SolverError(f"promotions: no plan found in {options.time_limit:.0f} s. Raise the time limit.")
+    words = ", ".join(dict.fromkeys(f"{rule} {scope}".strip() for rule, scope in clash))
+    return InfeasibleError(
+        f"promotions: no plan keeps these rules together: {words}. Promise fewer offers, or loosen one of the others."
+    )
+
+
+def _gains(response: PromotionResponse, earned: pd.DataFrame) -> pd.DataFrame | None:
+    """Known effects on other categories with what those earn in a usual period of each store cluster."""
+    if response.relationship is None:
+        return None
+    known = response.relationship.table
+    known = known[known["known"]]
+    if known.empty:
+        return None
+    wide = known.pivot(index=["category", "gains"], columns="kind", values="estimate")
+    wide = wide.reindex(columns=["units", "mailer"]).fillna(0.0).reset_index()
+    margin = earned.rename(columns={"category": "gains"})[["store_cluster", "gains", "margin"]]
+    return wide.merge(margin, on="gains").sort_values(
+        ["store_cluster", "category", "gains"], ignore_index=True
+    )
+
+
+def _plan_risk(
+    table: pd.DataFrame,
+    response: PromotionResponse,
+    rules: PromotionRules,
+    gains: pd.DataFrame | None,
+    season: pd.DataFrame,
+    random_state: int,
+) -> dict[str, float]:
+    """Net of the plan over draws of the response."""
+    if table.empty:
+        return {}
+    rng = np.random.default_rng(random_state)
+    keys = pd.MultiIndex.from_frame(table[["store_cluster", "category"]])
+    errors = response.errors().reindex(keys)
+    category = pd.factorize(table["category"], sort=True)[0]
+    dip_error = errors["dip"].fillna(0.0).to_numpy()
+    cut = np.log1p(-table["depth"].to_numpy(dtype=float))
+    dip_error = dip_error if response.dip_form == "after" else -dip_error * cut
+    lift, spread = table["log_lift"].to_numpy(), table["log_error"].to_numpy()
+    draws = rng.normal(size=(DRAWS, 2, int(category.max()) + 1))
+    nets = np.array(
+        [
+            net_of(
+                money(
+                    table,
+                    lift + draw[0][category] * spread,
+                    np.minimum(table["log_dip"].to_numpy() + draw[1][category] * dip_error, 0.0),
+                    rules,
+                    gains,
+                    season,
+                )
+            ).sum()
+            for draw in draws
+        ]
+    )
+    low, median, high = np.quantile(nets, [0.05, 0.5, 0.95])
+    return {
+        "low": float(low),
+        "median": float(median),
+        "high": float(high),
+        "chance": float((nets > 0).mean()),
+    }
 
 
 def _baseline(
@@ -212,8 +239,9 @@ def _baseline(
     products: pd.DataFrame,
     clusters: pd.DataFrame,
     listings: pd.DataFrame | None,
-) -> tuple[pd.DataFrame, list[tuple[str, str]]]:
-    """Units a period, unit margin and stores of each SKU listed in each cluster."""
+    rules: PromotionRules,
+) -> tuple[pd.DataFrame, pd.DataFrame, list[tuple[str, str]]]:
+    """Units a period, unit margin and stores of each SKU listed in each cluster, and what each category earns."""
     listed = [] if listings is not None else ["listed"]
     for table, frame, needed in (
         ("demand", demand, ["store_id", "sku", "category", "units", "margin", *listed]),
@@ -235,7 +263,9 @@ def _baseline(
     base = on_shelf.groupby(["store_cluster", "category", "sku"], as_index=False).agg(
         baseline=("units", "sum"), margin=("margin", "sum"), stores=("store_id", "nunique")
     )
-    base = base.merge(products[["sku", "name", "price"]], on="sku", how="left")
+    earned = base.groupby(["store_cluster", "category"], as_index=False)[["baseline", "margin"]].sum()
+    more = [rules.vendor_column] if rules.vendor_minimums else []
+    base = base.merge(products[["sku", "name", "price", *more]], on="sku", how="left")
     refusals: list[tuple[str, str]] = []
     unpriced = ~(base["price"] > 0)
     for sku in sorted(base.loc[unpriced, "sku"].unique()):
@@ -247,16 +277,22 @@ def _baseline(
     base["others_margin"] = np.where(
         others > 0, (sums["margin"] - base["margin"]) / others.where(others > 0), 0.0
     )
+    base["category_units"] = sums["baseline"]
+    base["cannibalisation"] = rules.cannibalisation
+    if response.relationship is not None:
+        share = response.relationship.cannibalisation.set_index("category")["share"]
+        base["cannibalisation"] = base["category"].map(share).fillna(rules.cannibalisation)
+    base["vendor"] = base[rules.vendor_column].astype(str) if rules.vendor_minimums else ""
     known = set(zip(response.table["store_cluster"], response.table["category"]))
     mine = list(zip(base["store_cluster"], base["category"]))
     for cluster, category in sorted(set(mine) - known):
         refusals.append((f"{category} in {cluster}", "no response could be estimated"))
-    return base[[pair in known for pair in mine]].reset_index(drop=True), refusals
+    return base[[pair in known for pair in mine]].reset_index(drop=True), earned, refusals
 
 
-def _season_table(season: pd.DataFrame | None, base: pd.DataFrame, calendar: list[Any]) -> pd.DataFrame:
+def _season_table(season: pd.DataFrame | None, category: pd.Series, calendar: list[Any]) -> pd.DataFrame:
     """Multipliers by category; the period after the horizon is taken as the last one."""
-    categories = sorted(base["category"].unique())
+    categories = sorted(category.unique())
     table = pd.DataFrame(1.0, index=categories, columns=range(len(calendar) + 1))
     if season is not None:
         dated = season.assign(period=pd.to_datetime(season["period"]))
@@ -273,25 +309,65 @@ def _options(
     rules: PromotionRules,
     calendar: list[Any],
     season: pd.DataFrame,
+    gains: pd.DataFrame | None,
+    products: pd.DataFrame,
     refusals: list[tuple[str, str]],
 ) -> pd.DataFrame:
-    """Options within the depths seen that pay, none of which is beaten outright by another on its channel."""
-    offers = offer_options(base, response, rules, calendar, season)
-    seen = response.depths.set_index("category")
-    deepest, shallowest = offers["category"].map(seen["deepest"]), offers["category"].map(seen["shallowest"])
-    # A tenth of a point: depths in the history are averages and rounded.
-    outside = ~((offers["depth"] <= deepest + 1e-3) & (offers["depth"] >= shallowest - 1e-3))
-    for category, depth in (
-        offers.loc[outside, ["category", "depth"]].drop_duplicates().itertuples(index=False)
-    ):
+    """Options that are allowed and pay (or were promised), none beaten outright by another on its channel."""
+    offers = offer_options(base, response, rules, calendar, season, gains)
+    seen = response.depths.assign(category=response.depths["category"].astype(str)).set_index("category")
+    outside = ~offers["seen"].to_numpy(dtype=bool)
+    usual = outside & (offers["mechanic"] == response.base).to_numpy()
+    for category, depth in sorted(set(zip(offers.loc[usual, "category"], offers.loc[usual, "target"]))):
         seen_words = f"{seen['shallowest'][category]:.0%} to {seen['deepest'][category]:.0%}"
         refusals.append((f"{category} at {depth:.0%} off", f"outside the price cuts seen ({seen_words})"))
-    offers = offers[~outside & (offers["net"] > 0) & (offers["uplift_units"] > 0)]
+    gone = {
+        "depths never seen": outside,
+        "the deepest price cut allowed": (
+            offers["depth"] > rules.deepest(offers["category"]) + 1e-9
+        ).to_numpy(),
+        "blackouts": rules.blacked_out(offers, calendar),
+    }
+    gone |= {f"the ban {ban.name!r}": ban.hits(offers, products) for ban in rules.bans}
+    for name, hit in gone.items():
+        if name.startswith("the ban") and hit.any():
+            refusals.append((name, f"{int(hit.sum()):,} possible offers left out"))
+    allowed = ~np.logical_or.reduce(list(gone.values()))
+    vendor = offers["vendor"].astype(str)
+    promised = vendor.isin([v for v, n in rules.vendor_minimums.items() if n > 0]).to_numpy()
+    _check_promises(offers, allowed, gone, rules)
+    pays = (
+        (offers["net"] > 0) & (offers["uplift_units"] > 0) & (offers["chance"] >= rules.confidence)
+    ).to_numpy()
+    offers = offers.assign(promised=~pays)[allowed & (pays | promised)]
+    place = ["store_cluster", "sku", "t", "channel"]
     order = offers.sort_values(["cost", "net"], ascending=[True, False], kind="stable")
-    best_cheaper = order.groupby(["store_cluster", "sku", "t", "channel"])["net"].cummax()
-    before = best_cheaper.groupby([order[c] for c in ("store_cluster", "sku", "t", "channel")]).shift()
+    best_cheaper = order.groupby(place)["net"].cummax()
+    before = best_cheaper.groupby([order[c] for c in place]).shift()
     undominated = order[~(before >= order["net"])]
-    return undominated.sort_values(["store_cluster", "sku", "t", "channel", "depth"], ignore_index=True)
+    return undominated.sort_values([*place, "depth", "mechanic"], ignore_index=True)
+
+
+def _check_promises(
+    offers: pd.DataFrame, allowed: npt.NDArray[np.bool_], gone: dict[str, Any], rules: PromotionRules
+) -> None:
+    """Raise where bans, blackouts and depths leave fewer offers of a vendor than it was promised."""
+    for vendor, promised in rules.vendor_minimums.items():
+        mine = (offers["vendor"] == vendor).to_numpy()
+        left = len(offers.loc[mine & allowed, ["store_cluster", "sku", "t"]].drop_duplicates())
+        if left < promised:
+            causes = [
+                f"{name} ({int((hit & mine).sum()):,})" for name, hit in gone.items() if (hit & mine).any()
+            ]
+            why = (
+                f"; possible offers taken out by {', '.join(causes)}"
+                if causes
+                else "; it has no SKU with a response"
+            )
+            raise InfeasibleError(
+                f"promotions: vendor {vendor} was promised {promised} offers, but only {left} can be made{why}. "
+                "Promise fewer, or loosen one of these rules."
+            )
 
 
 def promotion_program(
@@ -313,33 +389,18 @@ def promotion_program(
     for name, most in rules.channel_slots.items():
         on = channel == name
         builder.group_rows(x[on], slot[on], most, rule=f"slots on {name}")
+    cost = offers["cost"].to_numpy(dtype=float)
     if math.isfinite(rules.budget) and len(offers):
-        builder.rows(x, offers["cost"].to_numpy(dtype=float), rule="budget", upper=rules.budget)
+        builder.rows(x, cost, rule="budget", upper=rules.budget)
+    for name, most in rules.channel_budgets.items():
+        on = channel == name
+        if math.isfinite(most) and on.any():
+            builder.rows(x[on], cost[on], rule="budget of the channel", scope=name, upper=most)
+    for vendor, least in rules.vendor_minimums.items():
+        mine = (offers["vendor"] == vendor).to_numpy()
+        if least > 0 and mine.any():
+            builder.rows(x[mine], 1.0, rule="promise to vendor", scope=vendor, lower=least)
     return builder.compile(), x
-
-
-def check_promotions(chosen: pd.DataFrame, rules: PromotionRules, objective: float) -> pd.DataFrame:
-    """Recompute every rule from the chosen offers alone."""
-    lines: list[tuple[str, int, float]] = []
-
-    def check(rule: str, excess: Any) -> None:
-        values = np.atleast_1d(np.asarray(excess, dtype=float))
-        lines.append((rule, values.size, float(max(0.0, values.max(initial=0.0)))))
-
-    ordered = chosen.sort_values(["store_cluster", "sku", "t"])
-    gaps = ordered.groupby(["store_cluster", "sku"])["t"].diff().dropna()
-    check("spacing", rules.spacing - gaps)
-    check("max_per_sku", chosen.groupby(["store_cluster", "sku"]).size() - rules.max_per_sku)
-    slots = ["store_cluster", "category", "t"]
-    check("max_per_category_period", chosen.groupby(slots).size() - rules.max_per_category_period)
-    for name, most in rules.channel_slots.items():
-        check(f"slots on {name}", chosen[chosen["channel"] == name].groupby(slots).size() - most)
-    if math.isfinite(rules.budget):
-        check("budget", (chosen["cost"].sum() - rules.budget) / max(1.0, rules.budget))
-    worth = float(net_of(chosen).sum())
-    check("pays", -chosen["net"])
-    check("money", abs(objective - worth) / max(1.0, abs(worth)))
-    return pd.DataFrame(lines, columns=["rule", "checked", "worst_violation"])
 
 
 def _solver_frame(result: SolverResult, checks: pd.DataFrame) -> pd.DataFrame:
@@ -366,21 +427,34 @@ def _reasons(table: pd.DataFrame, response: PromotionResponse) -> list[str]:
     here = price.set_index(["store_cluster", "category"])["estimate"].to_dict()
     usual = price.groupby("category")["estimate"].median().to_dict()
     shown = {"shelf": "", "display": " with a display", "mailer": " with the leaflet"}
-    columns = ["store_cluster", "category", "depth", "channel", "uplift_units", "baseline_units"]
-    columns += ["incremental_margin", "subsidised", "net", "net_low"]
+    columns = ["store_cluster", "category", "depth", "mechanic", "channel", "uplift_units", "baseline_units"]
+    columns += ["incremental_margin", "subsidised", "net", "chance", "promised"]
     reasons = []
-    for cluster, category, depth, channel, uplift, baseline, earned, subsidised, net, net_low in zip(
-        *(table[column].tolist() for column in columns)
-    ):
+    for (
+        cluster,
+        category,
+        depth,
+        mechanic,
+        channel,
+        uplift,
+        baseline,
+        earned,
+        subsidised,
+        net,
+        chance,
+        promised,
+    ) in zip(*(table[column].tolist() for column in columns)):
         own, median = here[cluster, category], usual[category]
         if median < 0 and abs(own / median - 1) > 0.1:
             degree = "more" if own < median else "less"
             tone = f"{degree} price-sensitive than the median cluster ({own:.1f} against {median:.1f})"
         else:
             tone = f"price elasticity {own:.1f}, about the median cluster's"
-        risk = "; may lose money if the response is at its lower bound" if net_low <= 0 else ""
+        risk = f"; {chance:.0%} sure to pay" if chance < 0.95 else ""
+        risk = "; planned because its vendor was promised it" if promised else risk
+        kind = "" if mechanic == response.base else f" as {mechanic}"
         reasons.append(
-            f"{depth:.0%} off{shown[channel]} lifts units by {uplift / baseline:.0%}; {tone}; extra units earn "
+            f"{depth:.0%} off{kind}{shown[channel]} lifts units by {uplift / baseline:.0%}; {tone}; extra units earn "
             f"{earned:,.2f}, price cuts on sales it would have made anyway cost {subsidised:,.2f}; net {net:,.2f}{risk}"
         )
     return reasons

@@ -30,6 +30,12 @@ class OfferSearch:
         Numbers of the SKU in its cluster, of the category, cluster and period, and of that with the channel.
     channel_most : ndarray of shape (n_channel_slots,)
         Most offers of each.
+    channel, vendor : ndarray of shape (n_offers,)
+        Positions in ``channel_budget`` and ``vendor_least``.
+    channel_budget : ndarray of shape (n_channels,)
+        Money for each channel.
+    vendor_least : ndarray of shape (n_vendors,)
+        Offers each vendor was promised.
     rules : PromotionRules
     """
 
@@ -40,6 +46,10 @@ class OfferSearch:
     slot: Ints
     channel_slot: Ints
     channel_most: Floats
+    channel: Ints
+    channel_budget: Floats
+    vendor: Ints
+    vendor_least: Ints
     rules: PromotionRules
 
     @classmethod
@@ -48,6 +58,9 @@ class OfferSearch:
         slot = ["store_cluster", "category", "t"]
         by_channel = offers.groupby([*slot, "channel"], sort=False)
         most = by_channel["channel"].first().map(lambda name: rules.channel_slots.get(name, math.inf))
+        channel, channels = pd.factorize(offers["channel"], sort=True)
+        named = offers["vendor"] if rules.vendor_minimums else pd.Series("", index=offers.index)
+        vendor, vendors = pd.factorize(named.astype(str), sort=True)
         return cls(
             offers["net"].to_numpy(dtype=float),
             offers["cost"].to_numpy(dtype=float),
@@ -56,6 +69,10 @@ class OfferSearch:
             np.asarray(offers.groupby(slot, sort=False).ngroup(), dtype=np.int64),
             np.asarray(by_channel.ngroup(), dtype=np.int64),
             most.to_numpy(dtype=float),
+            channel.astype(np.int64),
+            np.array([rules.channel_budgets.get(str(name), math.inf) for name in channels], dtype=float),
+            vendor.astype(np.int64),
+            np.array([rules.vendor_minimums.get(str(name), 0) for name in vendors], dtype=np.int64),
             rules,
         )
 
@@ -65,7 +82,12 @@ class OfferSearch:
         worth = self.net / np.maximum(self.cost, 1e-9) if math.isfinite(self.rules.budget) else self.net
         plan = _Plan(self)
         # What the relaxation wants first, then what it leaves out, the best for the money first.
-        for offer in np.lexsort((-worth, -np.round(relaxed, 6))):
+        order = np.lexsort((-worth, -np.round(relaxed, 6)))
+        promised = self.vendor_least[self.vendor] > 0
+        for offer in order[promised[order]]:
+            if plan.of_vendor[self.vendor[offer]] < self.vendor_least[self.vendor[offer]]:
+                plan.add(int(offer))
+        for offer in order[self.net[order] > 0]:
             plan.add(int(offer))
         plan.exchange(deadline)
         return plan.chosen.astype(float)
@@ -81,13 +103,18 @@ class _Plan:
         self.spent = 0.0
         self.in_slot = np.zeros(1 + int(search.slot.max(initial=-1)), dtype=np.int64)
         self.on_channel = np.zeros(1 + int(search.channel_slot.max(initial=-1)), dtype=np.int64)
+        self.spent_on = np.zeros(search.channel_budget.size)
+        self.of_vendor = np.zeros(search.vendor_least.size, dtype=np.int64)
         self.of_sku: list[list[int]] = [[] for _ in range(1 + int(search.sku.max(initial=-1)))]
 
     def fits(self, offer: int) -> bool:
         search, rules = self.search, self.search.rules
         mine = self.of_sku[search.sku[offer]]
+        channel = search.channel[offer]
         return (
-            self.spent + search.cost[offer] <= rules.budget
+            not self.chosen[offer]
+            and self.spent + search.cost[offer] <= rules.budget
+            and self.spent_on[channel] + search.cost[offer] <= search.channel_budget[channel]
             and self.in_slot[search.slot[offer]] < rules.max_per_category_period
             and self.on_channel[search.channel_slot[offer]] < search.channel_most[search.channel_slot[offer]]
             and len(mine) < rules.max_per_sku
@@ -111,6 +138,8 @@ class _Plan:
                 self._count(int(old), -1)
                 rivals = np.concatenate([by_sku[search.sku[old]], by_slot[search.slot[old]]])
                 rivals = rivals[(search.net[rivals] > search.net[old] + 1e-9) & ~self.chosen[rivals]]
+                if self.of_vendor[search.vendor[old]] < search.vendor_least[search.vendor[old]]:
+                    rivals = rivals[search.vendor[rivals] == search.vendor[old]]
                 better = next(
                     (
                         int(r)
@@ -130,6 +159,8 @@ class _Plan:
         self.spent += change * float(search.cost[offer])
         self.in_slot[search.slot[offer]] += change
         self.on_channel[search.channel_slot[offer]] += change
+        self.spent_on[search.channel[offer]] += change * float(search.cost[offer])
+        self.of_vendor[search.vendor[offer]] += change
         if change > 0:
             self.of_sku[search.sku[offer]].append(offer)
         else:

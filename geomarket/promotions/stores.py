@@ -60,7 +60,7 @@ class StoreResponse(Result):
     refusals: pd.DataFrame
 
     def by_store(self, term: str = "price") -> pd.DataFrame:
-        """Return store_id, estimate, se: each store's level of response over its SKUs, on the chain's mix of categories.
+        """Return store_id, estimate, se: each store at its level of response over SKUs, on the chain mix.
 
         From the pairs' own estimates, taken as distances from their category's mean over all stores.
         """
