@@ -269,6 +269,9 @@ def test_type_figures_show_the_strongest_indices(town, fitted):
     )
     radial = plot_type(table, types, "B", style="radial")
     assert radial.name == "polar" and radial.get_title() == "B  Two"
+    assert not any("bars end" in text.get_text() for text in radial.texts)
+    wide = plot_type(table.assign(index=table["index"] * 10), types, "B", style="radial")
+    assert any(text.get_text() == "bars end at 300" for text in wide.texts)
     with pytest.raises(SettingsError, match="no type 'Q'"):
         plot_type(table, types, "Q")
     with pytest.raises(SettingsError, match="'bar' or 'radial'"):
@@ -316,6 +319,8 @@ def test_types_are_shown_on_a_map():
     found = classify(hexes, classifier=NeighbourhoodClassifier(levels=(2,)))
     page = found.explore(tiles=None).get_root().render()
     assert found.types["name"].iloc[0] in page
-    assert found.explore("uncertainty", tiles=None).get_root().render()
+    doubt = found.explore("uncertainty", tiles=None).get_root().render()
+    assert "0.90 or more" in doubt, "undecided has a class of its own, however many hexagons are"
+    assert "under 0.25" in found.explore("uncertainty", tiles=None, breaks=[0.25]).get_root().render()
     with pytest.raises(TableError):
         found.explore("subgroup")

@@ -124,6 +124,7 @@ def explore_cells(
     tooltip: Mapping[str, str] | None = None,
     stores: pd.DataFrame | None = None,
     tiles: str | None = "OpenStreetMap",
+    breaks: Sequence[float] | None = None,
 ) -> folium.Map:
     """Return a folium map of one column of a table of cells.
 
@@ -152,6 +153,8 @@ def explore_cells(
         name, lon, lat: drawn as dots.
     tiles : str or None
         Base map of folium; None: none.
+    breaks : sequence of float or None
+        Class limits of a number, rising; None: classes of about equally many cells.
 
     Returns
     -------
@@ -187,6 +190,7 @@ def explore_cells(
             palette if is_main else None,
             kind if is_main else "mean",
             unit if is_main else "",
+            breaks if is_main else None,
         )
         columns.append(shown)
         views.append(view)
@@ -208,10 +212,12 @@ def _column_view(
     palette: Sequence[str] | Mapping[str, str] | None,
     kind: str,
     unit: str,
+    breaks: Sequence[float] | None,
 ) -> tuple[HexColumn, dict[str, Any]]:
     if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
         numbers = values.to_numpy(dtype=float, na_value=np.nan)
-        view = number_view(name, label, numbers, format_for(kind, unit, numbers), per_hexagon=kind == "count")
+        written = format_for(kind, unit, numbers)
+        view = number_view(name, label, numbers, written, per_hexagon=kind == "count", breaks=breaks)
         return HexColumn(name, numbers, "sum" if kind == "count" else "mean"), view
     text = values.astype("str").where(values.notna(), None)
     classes = sorted({str(value) for value in text.dropna()})

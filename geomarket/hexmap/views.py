@@ -102,6 +102,7 @@ def number_view(
     group: str = "",
     note: str = "",
     n_classes: int = 7,
+    breaks: Sequence[float] | None = None,
 ) -> dict[str, Any]:
     """Return a view that colours numbers in classes of about equally many cells.
 
@@ -121,10 +122,18 @@ def number_view(
         Legend text of missing values; heading in the list of views; a sentence under the legend.
     n_classes : int
         Wanted number of classes.
+    breaks : sequence of float, optional
+        Class limits, rising, for a figure whose scale means something; made from the values by default.
+
+    Examples
+    --------
+    >>> view = number_view("v", "V", [0.2, 0.6, 0.9], format_for("mean", "", [0.5]), breaks=[0.5, 0.8])
+    >>> view["classLabels"]
+    ['under 0.50', '0.50 to 0.80', '0.80 or more']
     """
     known = np.asarray(values, dtype=float)
-    breaks = nice_breaks(known, n_classes)
-    number_format = _enough_digits(breaks, number_format)
+    limits = nice_breaks(known, n_classes) if breaks is None else [float(limit) for limit in breaks]
+    number_format = _enough_digits(limits, number_format)
     return {
         "key": key,
         "column": key,
@@ -133,9 +142,9 @@ def number_view(
         "kind": "number",
         "unit": unit,
         "format": number_format,
-        "breaks": breaks,
-        "classLabels": _class_labels(breaks, number_format, known),
-        "colours": number_colours(len(breaks) + 1),
+        "breaks": limits,
+        "classLabels": _class_labels(limits, number_format, known),
+        "colours": number_colours(len(limits) + 1),
         "missing": int(np.count_nonzero(~np.isfinite(known))),
         "missingLabel": missing_label,
         "perHexagon": per_hexagon,

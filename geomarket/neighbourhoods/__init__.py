@@ -9,12 +9,13 @@ from geomarket.neighbourhoods.kmeans import KMeansFit, fit_kmeans, nearest
 from geomarket.neighbourhoods.portraits import name_types, portray_types
 from geomarket.neighbourhoods.preparation import Preparation, correlation_screen, prepare, shrink_rates
 from geomarket.neighbourhoods.published import PublishedTypes, assign_to_centroids
-from geomarket.neighbourhoods.result import Neighbourhoods, classify
+from geomarket.neighbourhoods.result import UNCERTAINTY_BREAKS, Neighbourhoods, classify
 from geomarket.neighbourhoods.spatial import SmoothedTypes, morans_i, residual_autocorrelation, smooth_types
 from geomarket.neighbourhoods.vintages import VintageComparison, compare_vintages, population_stability
 
 __all__ = [
     "LEVELS",
+    "UNCERTAINTY_BREAKS",
     "KMeansFit",
     "LevelEvidence",
     "NeighbourhoodClassifier",

@@ -406,7 +406,7 @@ def _in_words(level: str, parent: str, rows: pd.DataFrame) -> str:
         if rows[name].notna().any()
     ]
     why = "best on silhouette and Calinski–Harabasz together among the numbers refits agree on"
-    why += f"; {pick['peaks']} peaks there" if pick["peaks"] else "; no criterion peaks there"
+    why += f"; {_peaks_there(str(pick['peaks']))}"
     other = rows[(rows["peaks"] != "") & ~rows["suggested"]]
     others = "; ".join(f"{k} ({peaks})" for k, peaks in zip(other["k"], other["peaks"], strict=True))
     return (
@@ -421,6 +421,13 @@ def _in_words(level: str, parent: str, rows: pd.DataFrame) -> str:
             else " No number is stable: a cut of convenience, not of nature."
         )
     )
+
+
+def _peaks_there(peaks: str) -> str:
+    names = peaks.split(", ") if peaks else []
+    if len(names) < 2:
+        return f"{names[0]} peaks there" if names else "no criterion peaks there"
+    return f"{', '.join(names[:-1])} and {names[-1]} peak there"
 
 
 def _notes(points: np.ndarray, sample: int, times: int) -> tuple[str, ...]:

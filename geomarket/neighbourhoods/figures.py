@@ -12,6 +12,7 @@ from geomarket.errors import SettingsError
 __all__ = ["plot_clustergram", "plot_evidence", "plot_migration", "plot_type"]
 
 OVER, UNDER, NEUTRAL = "#b5482a", "#2f6f8f", "#8a8a8a"
+_RADIAL_END = 300
 
 
 def plot_type(
@@ -36,7 +37,7 @@ def plot_type(
         How many variables are drawn, strongest first (in standard deviations between areas).
     style : {"bar", "radial"}
         Bars on a log scale (half is as far from 100 as double) with 95 % intervals, or a radial chart
-        (capped at 300).
+        (which ends at 300, and says so where a bar would be longer).
     ax : matplotlib axes, optional
         Polar for the radial style.
 
@@ -242,7 +243,7 @@ def _bars(rows: pd.DataFrame, ax: Any) -> Any:
 
 def _radial(rows: pd.DataFrame, ax: Any) -> Any:
     ax = new_axes(ax, height=7, projection="polar")
-    values = np.minimum(rows["index"].to_numpy(dtype=float), 300)
+    values = np.minimum(rows["index"].to_numpy(dtype=float), _RADIAL_END)
     angle = np.linspace(0, 2 * np.pi, len(rows), endpoint=False)
     ax.bar(
         angle, values, width=2 * np.pi / max(len(rows), 1) * 0.9, color=np.where(values >= 100, OVER, UNDER)
@@ -256,4 +257,6 @@ def _radial(rows: pd.DataFrame, ax: Any) -> Any:
         align = "center" if abs(side) < 0.2 else "left" if side > 0 else "right"
         ax.text(turn, edge * 1.05, label, ha=align, va="bottom" if np.sin(turn) >= 0 else "top", fontsize=8)
     ax.set_rticks([50, 100, 200])
+    if (rows["index"] > _RADIAL_END).any():
+        ax.text(0.5, -0.12, f"bars end at {_RADIAL_END}", transform=ax.transAxes, ha="center", fontsize=8)
     return ax

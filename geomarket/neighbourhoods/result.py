@@ -31,9 +31,13 @@ from geomarket.results import Result
 if TYPE_CHECKING:
     import folium
 
-__all__ = ["HexTable", "Neighbourhoods", "classify"]
+__all__ = ["UNCERTAINTY_BREAKS", "HexTable", "Neighbourhoods", "classify"]
 
 _log = logging.getLogger(__name__)
+
+
+UNCERTAINTY_BREAKS = (0.5, 0.7, 0.8, 0.9)
+"""Class limits of the uncertainty on maps: from clear to as near to the next type."""
 
 
 class HexTable(Protocol):
@@ -125,7 +129,7 @@ class Neighbourhoods(Result):
         level : {"supergroup", "neighbourhood", "uncertainty"}
             What the hexagons are coloured by; "neighbourhood" is the finest type.
         **options
-            Passed to :func:`geomarket.explore_cells`: ``stores``, ``tooltip``, ``tiles``, ``palette``.
+            Passed to :func:`geomarket.explore_cells`: ``stores``, ``tooltip``, ``tiles``, ``palette``, ``breaks``.
 
         Returns
         -------
@@ -150,8 +154,10 @@ class Neighbourhoods(Result):
             code: f"{code} · {name}"
             for code, name in zip(self.types["code"], self.types["name"], strict=True)
         }
-        label = "Uncertainty of the type" if level == "uncertainty" else "Neighbourhood type"
-        return explore_cells(self.table, level, **{"label": label, "labels": names, **options})
+        shown: dict[str, Any] = {"label": "Neighbourhood type", "labels": names}
+        if level == "uncertainty":
+            shown = {"label": "Uncertainty of the type (1: undecided)", "breaks": UNCERTAINTY_BREAKS}
+        return explore_cells(self.table, level, **{**shown, **options})
 
     def plot(self, ax: Any = None, code: str | None = None) -> Any:
         """Draw the index bars of one type (the largest by default); return the axes.
