@@ -16,6 +16,13 @@ from geomarket.demand.holdout import holdout_metrics
 from geomarket.demand.lowrank import LowRank
 from geomarket.demand.model import Demand, fit_demand
 from geomarket.demand.neighbours import NearestByMix, NearestBySales
+from geomarket.demand.new_skus import (
+    LaunchEvidence,
+    NewSkuForecast,
+    forecast_new_skus,
+    learn_launches,
+    with_new_skus,
+)
 from geomarket.demand.pairs import Pairs, make_pairs
 from geomarket.demand.shrinkage import poisson_gamma
 from geomarket.demand.substitution import (
@@ -40,11 +47,13 @@ __all__ = [
     "Demand",
     "Evidence",
     "Family",
+    "LaunchEvidence",
     "LowRank",
     "MixAffinity",
     "NearestByMix",
     "NearestBySales",
     "NewListingDiscount",
+    "NewSkuForecast",
     "Pairs",
     "Transference",
     "assumed_transference",
@@ -54,9 +63,11 @@ __all__ = [
     "fit_baseline",
     "fit_biproportional",
     "fit_demand",
+    "forecast_new_skus",
     "gather_evidence",
     "holdout_metrics",
     "learn_discount",
+    "learn_launches",
     "learn_transference",
     "listing_exposure",
     "listing_spans",
@@ -65,5 +76,6 @@ __all__ = [
     "make_pairs",
     "poisson_gamma",
     "substitution_matrix",
+    "with_new_skus",
     "with_transfer",
 ]
