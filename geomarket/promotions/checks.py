@@ -61,9 +61,9 @@ def check_promotions(
         check(f"slots on {name}", chosen[chosen["channel"] == name].groupby(slots).size() - most)
     if math.isfinite(rules.budget):
         check("budget", (chosen["cost"].sum() - rules.budget) / max(1.0, rules.budget))
-    for name, most in rules.channel_budgets.items():
+    for name, amount in rules.channel_budgets.items():
         spent = chosen.loc[chosen["channel"] == name, "cost"].sum()
-        check(f"budget of {name}", (spent - most) / max(1.0, most))
+        check(f"budget of {name}", (spent - amount) / max(1.0, amount))
     _check_content(chosen, rules, calendar, products, base, check)
     worth = float(net_of(chosen).sum())
     pays = chosen[~chosen["promised"].astype(bool)]

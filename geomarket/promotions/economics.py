@@ -102,8 +102,7 @@ def offer_options(
             parts.append(_periods(frame[usable], rise[usable]))
     offers = pd.concat(parts, ignore_index=True)
     worth = money(offers, offers["log_lift"].to_numpy(), offers["log_dip"].to_numpy(), rules, gains, season)
-    offers = pd.concat([offers, worth], axis=1)
-    offers["net"] = net_of(offers)
+    offers = offers.assign(**worth)
     _risk(offers, rules, gains, season)
     return offers.assign(period=pd.Index(periods).take(offers["t"].to_numpy()))
 
@@ -161,60 +160,67 @@ def money(
     rules: PromotionRules,
     gains: pd.DataFrame | None,
     season: pd.DataFrame,
-) -> pd.DataFrame:
-    """Work out the waterfall of each option for a given response.
+) -> dict[str, Floats]:
+    """Work out the waterfall of each option for one response or many.
 
     Parameters
     ----------
     offers : DataFrame
         Options with ``INPUT_COLUMNS``, store_cluster, sku, category, channel, depth, stores, t.
-    log_lift, log_dip : ndarray of shape (n_offers,)
+    log_lift, log_dip : ndarray of shape (n_offers,) or (n_draws, n_offers)
         Log change of its units on offer and in the period after.
     rules : PromotionRules
         Funding and contact cost.
     gains, season : DataFrame
         As for :func:`offer_options`.
+
+    Returns
+    -------
+    dict
+        baseline_units, uplift_units, the waterfall, net and cost, each of the shape of ``log_lift`` or of the offers.
     """
     column = {name: offers[name].to_numpy(dtype=float) for name in INPUT_COLUMNS}
     cut = offers["depth"].to_numpy(dtype=float) * column["price"]
     baseline = column["mean_units"] * column["season"]
     uplift = baseline * np.expm1(log_lift)
     contact = offers["channel"].map(dict(rules.contact_cost)).astype(float).fillna(0.0).to_numpy()
-    frame = pd.DataFrame(
-        {
-            "baseline_units": baseline,
-            "uplift_units": uplift,
-            "incremental_margin": uplift * (column["unit_margin"] - cut),
-            "subsidised": baseline * cut,
-            "cannibalised": column["cannibalisation"] * uplift * column["others_margin"],
-            "halo": _halo(offers, uplift, gains, season) if rules.halo else 0.0,
-            "dip": column["mean_units"] * column["season_after"] * -np.expm1(log_dip) * column["unit_margin"],
-            "funding": rules.funding_share * cut * (baseline + uplift),
-            "contact_cost": contact * offers["stores"].to_numpy(dtype=float),
-        },
-        index=offers.index,
-    )
-    return frame.assign(cost=cut * (baseline + uplift) + frame["contact_cost"] - frame["funding"])
+    parts = {
+        "baseline_units": baseline,
+        "uplift_units": uplift,
+        "incremental_margin": uplift * (column["unit_margin"] - cut),
+        "subsidised": baseline * cut,
+        "cannibalised": column["cannibalisation"] * uplift * column["others_margin"],
+        "halo": _halo(offers, uplift, gains if rules.halo else None, season),
+        "dip": column["mean_units"] * column["season_after"] * -np.expm1(log_dip) * column["unit_margin"],
+        "funding": rules.funding_share * cut * (baseline + uplift),
+        "contact_cost": contact * offers["stores"].to_numpy(dtype=float),
+    }
+    parts["net"] = net_of(parts)
+    parts["cost"] = cut * (baseline + uplift) + parts["contact_cost"] - parts["funding"]
+    return parts
 
 
 def _halo(offers: pd.DataFrame, uplift: Floats, gains: pd.DataFrame | None, season: pd.DataFrame) -> Floats:
     """Margin that other categories gain, each offer taken by itself."""
-    total = np.zeros(len(offers))
+    total = np.zeros(uplift.shape)
     if gains is None or gains.empty or offers.empty:
         return total
-    cluster, category = offers["store_cluster"].astype(str), offers["category"].astype(str)
+    cluster = offers["store_cluster"].astype(str).to_numpy()
+    category = offers["category"].astype(str).to_numpy()
     usual = offers["category_units"].to_numpy(dtype=float)
     change = np.log1p(np.maximum(uplift / (usual * offers["season"].to_numpy(dtype=float)), -0.9))
     mailed = np.where(offers["channel"] == "mailer", offers["mean_units"].to_numpy(dtype=float) / usual, 0.0)
     t = offers["t"].to_numpy(dtype=np.int64)
-    members = pd.MultiIndex.from_arrays([cluster, category])
     for (where, source), mine in gains.groupby(["store_cluster", "category"], sort=True):
-        rows = np.flatnonzero(members == (where, source))
-        for line in mine.itertuples():
-            rise = season.loc[line.gains].to_numpy(dtype=float)[t[rows]]
-            total[rows] += (
-                line.margin * rise * np.expm1(line.units * change[rows] + line.mailer * mailed[rows])
-            )
+        rows = np.flatnonzero((cluster == where) & (category == source))
+        if not rows.size:
+            continue
+        for target, units, mailer, margin in zip(
+            mine["gains"], mine["units"], mine["mailer"], mine["margin"]
+        ):
+            rise = season.loc[str(target)].to_numpy(dtype=float)[t[rows]]
+            grown = np.expm1(units * change[..., rows] + mailer * mailed[rows])
+            total[..., rows] += margin * rise * grown
     return total
 
 
@@ -225,8 +231,8 @@ def _risk(
     lift, error = offers["log_lift"].to_numpy(), offers["log_error"].to_numpy()
     dip, net = offers["log_dip"].to_numpy(), offers["net"].to_numpy()
     width = stats.norm.ppf(0.95) * error
-    low = net_of(money(offers, lift - width, dip, rules, gains, season)).to_numpy()
-    high = net_of(money(offers, lift + width, dip, rules, gains, season)).to_numpy()
+    low = money(offers, lift - width, dip, rules, gains, season)["net"]
+    high = money(offers, lift + width, dip, rules, gains, season)["net"]
     offers["net_low"] = np.minimum(net, np.minimum(low, high))
     # Net is a line in the lift but for the halo, which is nearly one.
     rise = np.exp(lift + width) - np.exp(lift - width)
@@ -238,8 +244,8 @@ def _risk(
     offers["chance"] = np.where(certain, (net > 0) * 1.0, stats.norm.cdf(distance))
 
 
-def net_of(frame: pd.DataFrame) -> pd.Series:
-    """Add up the waterfall."""
+def net_of(frame: Any) -> Any:
+    """Add up the waterfall of a table or of arrays by name."""
     return (
         frame["incremental_margin"]
         - frame["subsidised"]

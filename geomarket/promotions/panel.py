@@ -90,14 +90,15 @@ def promotion_panel(
     [[2.0, 1.0, 0.0], [4.0, 1.0, 0.0], [0.0, 1.0, 0.0], [9.0, 1.0, 0.2]]
     """
     grids = offer_grids(sales, promotions, listings, clusters, products, periods)
-    parts, mechanics = [], ("price cut",)
+    parts: list[pd.DataFrame] = []
+    mechanics: tuple[str, ...] = ("price cut",)
     for grid in grids:
         parts.append(_rows(grid).assign(category=grid.category))
         mechanics = grid.mechanics
     columns = [*PANEL_COLUMNS, *FURTHER_COLUMNS]
     panel = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
     panel["mechanic"] = pd.Categorical.from_codes(
-        panel["mechanic"].astype(int).to_numpy(), categories=list(mechanics)
+        panel["mechanic"].astype(int).to_numpy(), categories=pd.Index(list(mechanics))
     )
     for column in ("store_cluster", "category", "sku"):
         panel[column] = pd.Categorical(panel[column], categories=sorted(panel[column].unique()))

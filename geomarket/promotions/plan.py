@@ -85,8 +85,8 @@ class PromotionPlan(Result):
         if self.risk:
             lines.append(
                 f"As far as the response is known, net lies between {self.risk['low']:,.2f} and "
-                f"{self.risk['high']:,.2f} (90 %); the chance that the plan pays is {self.risk['chance']:.0%}. Every offer in it "
-                f"pays with a chance of at least {self.rules.confidence:.0%}."
+                f"{self.risk['high']:,.2f} (90 %); the chance that the plan pays is {self.risk['chance']:.0%}. "
+                f"Every offer in it pays with a chance of at least {self.rules.confidence:.0%}."
             )
         promised = int(self.table["promised"].sum())
         if promised:

@@ -16,7 +16,7 @@ from geomarket.assortment.solving import SolverOptions, SolverResult, clashing_g
 from geomarket.assortment.worker import solve
 from geomarket.errors import InfeasibleError, SolverError, TableError
 from geomarket.promotions.checks import check_promotions
-from geomarket.promotions.economics import MONEY_COLUMNS, money, net_of, offer_options
+from geomarket.promotions.economics import MONEY_COLUMNS, money, offer_options
 from geomarket.promotions.plan import PromotionPlan
 from geomarket.promotions.response import PromotionResponse
 from geomarket.promotions.rules import PromotionRules
@@ -49,6 +49,8 @@ PLAN_COLUMNS = [
 ]
 #: Draws of the response behind the plan's total.
 DRAWS = 400
+#: Draws worked out at a time.
+CHUNK = 50
 
 
 def plan_promotions(
@@ -141,7 +143,8 @@ def plan_promotions(
     table = chosen.sort_values(["store_cluster", "t", "category", "sku"], kind="stable", ignore_index=True)
     priced = np.where(table["mechanic"] == response.base, table["price"] * (1 - table["depth"]), np.nan)
     table = table.assign(offer_price=priced, reason=_reasons(table, response))
-    estimated = response.relationship.cannibalisation["category"] if response.relationship is not None else []
+    related = response.relationship
+    estimated = set() if related is None else set(related.cannibalisation["category"])
     mine = set(base["category"])
     return PromotionPlan(
         table=table[PLAN_COLUMNS],
@@ -151,7 +154,7 @@ def plan_promotions(
         rules=rules,
         risk=_plan_risk(table, response, rules, gains, rise, random_state),
         sources={
-            "cannibalisation": tuple(sorted(set(estimated) & mine)),
+            "cannibalisation": tuple(sorted(estimated & mine)),
             "categories": len(mine),
             "halo": 0 if gains is None else len(gains[["category", "gains"]].drop_duplicates()),
         },
@@ -208,28 +211,25 @@ def _plan_risk(
     cut = np.log1p(-table["depth"].to_numpy(dtype=float))
     dip_error = dip_error if response.dip_form == "after" else -dip_error * cut
     lift, spread = table["log_lift"].to_numpy(), table["log_error"].to_numpy()
-    draws = rng.normal(size=(DRAWS, 2, int(category.max()) + 1))
-    nets = np.array(
-        [
-            net_of(
-                money(
-                    table,
-                    lift + draw[0][category] * spread,
-                    np.minimum(table["log_dip"].to_numpy() + draw[1][category] * dip_error, 0.0),
-                    rules,
-                    gains,
-                    season,
-                )
-            ).sum()
-            for draw in draws
-        ]
-    )
-    low, median, high = np.quantile(nets, [0.05, 0.5, 0.95])
+    nets = []
+    for _ in range(DRAWS // CHUNK):
+        draws = rng.normal(size=(CHUNK, 2, int(category.max()) + 1))
+        drawn = money(
+            table,
+            lift + draws[:, 0][:, category] * spread,
+            np.minimum(table["log_dip"].to_numpy() + draws[:, 1][:, category] * dip_error, 0.0),
+            rules,
+            gains,
+            season,
+        )
+        nets.append(drawn["net"].sum(axis=1))
+    net = np.concatenate(nets)
+    low, median, high = np.quantile(net, [0.05, 0.5, 0.95])
     return {
         "low": float(low),
         "median": float(median),
         "high": float(high),
-        "chance": float((nets > 0).mean()),
+        "chance": float((net > 0).mean()),
     }
 
 
@@ -392,10 +392,10 @@ def promotion_program(
     cost = offers["cost"].to_numpy(dtype=float)
     if math.isfinite(rules.budget) and len(offers):
         builder.rows(x, cost, rule="budget", upper=rules.budget)
-    for name, most in rules.channel_budgets.items():
+    for name, money_left in rules.channel_budgets.items():
         on = channel == name
-        if math.isfinite(most) and on.any():
-            builder.rows(x[on], cost[on], rule="budget of the channel", scope=name, upper=most)
+        if math.isfinite(money_left) and on.any():
+            builder.rows(x[on], cost[on], rule="budget of the channel", scope=name, upper=money_left)
     for vendor, least in rules.vendor_minimums.items():
         mine = (offers["vendor"] == vendor).to_numpy()
         if least > 0 and mine.any():

@@ -143,9 +143,9 @@ class PromotionResponse(Result):
             if len(mine):
                 lines.append(f"{subject} adds {np.expm1(mine.median()):+.0%} units in the median category.")
         more = self.means[self.means["term"].str.startswith(MECHANIC)] if len(self.means) else self.means
-        for term, mine in more.groupby("term")["estimate"]:
+        for name, known in more.groupby("term")["estimate"]:
             lines.append(
-                f"As {str(term).removeprefix(MECHANIC)}, the same price cut sells {np.expm1(mine.median()):+.0%} "
+                f"As {str(name).removeprefix(MECHANIC)}, the same price cut sells {np.expm1(known.median()):+.0%} "
                 "units in the median category."
             )
         dip = self.means.loc[self.means["term"] == "dip", "estimate"]

@@ -216,7 +216,7 @@ class PromotionRules:
     def deepest(self, category: pd.Series) -> npt.NDArray[np.float64]:
         """Return the deepest price cut allowed, by category."""
         own = category.map(dict(self.max_depth_by)).astype(float)
-        return np.minimum(own.fillna(self.max_depth), self.max_depth).to_numpy()
+        return np.minimum(own.fillna(self.max_depth).to_numpy(dtype=float), self.max_depth)
 
     def blacked_out(self, offers: pd.DataFrame, calendar: Sequence[Any]) -> Bools:
         """Return which offers fall into a blackout."""

@@ -292,7 +292,7 @@ def _rivals(pairs: pd.DataFrame, price: Floats, listed: Bools) -> Floats:
 def _solved(bread: Floats, moment: Floats) -> tuple[Floats, Floats]:
     """Batched solution and inverse, terms without any variation left out."""
     inverse = np.linalg.pinv(bread, hermitian=True, rcond=1e-9)
-    return (inverse @ moment[:, :, None])[:, :, 0], inverse
+    return np.asarray((inverse @ moment[:, :, None])[:, :, 0]), np.asarray(inverse, dtype=float)
 
 
 def _least_squares(units: Floats, design: Floats, offset: Floats, weight: Floats) -> tuple[Floats, Floats]:
