@@ -114,7 +114,59 @@ def test_a_second_run_into_the_same_folder_is_refused(tmp_path):
 
 
 def test_json_logs_are_one_object_a_line(tmp_path):
-    started = run_process("--log", "json", "plan", str(tmp_path / "none.toml"), "--out", str(tmp_path / "out"))
+    started = run_process(
+        "--log", "json", "plan", str(tmp_path / "none.toml"), "--out", str(tmp_path / "out")
+    )
     lines = started.communicate(timeout=60)[1].splitlines()
     assert started.returncode == 2
     assert any("none.toml" in json.loads(line)["message"] for line in lines)
+
+
+@pytest.fixture(scope="module")
+def finished(template, tmp_path_factory):
+    base = tmp_path_factory.mktemp("run")
+    arguments = ["plan", str(template / "plan.toml"), "--checkpoints", str(base / "kept")]
+    first = runner.invoke(app, [*arguments, "--out", str(base / "out")])
+    assert first.exit_code == 0, first.output
+    return base, arguments
+
+
+def contents(folder):
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != "timings.json"
+    }
+
+
+def test_resume_reuses_every_step_and_gives_the_same_bytes(finished):
+    base, arguments = finished
+    again = runner.invoke(app, [*arguments, "--out", str(base / "again"), "--resume"])
+    assert again.exit_code == 0, again.output
+    assert "Reused from an earlier run: Hexagons" in again.output
+    assert contents(base / "again") == contents(base / "out")
+
+
+def test_a_changed_setting_redoes_what_depends_on_it_only(finished, template, tmp_path):
+    base, arguments = finished
+    text = (template / "plan.toml").read_text()
+    changed = template / "dearer.toml"
+    changed.write_text(
+        text + "\n[frontier]\ncost_per_cluster = 123456.0\n"
+        if "[frontier]" not in text
+        else text.replace("[frontier]", "[frontier]\ncost_per_cluster = 123456.0", 1)
+    )
+    run = runner.invoke(
+        app, ["plan", str(changed), *arguments[2:], "--out", str(tmp_path / "out"), "--resume"]
+    )
+    assert run.exit_code == 0, run.output
+    reused = next(line for line in run.output.splitlines() if line.startswith("Reused"))
+    assert "Catchments" in reused
+    assert "How local to go" not in reused
+
+
+def test_workers_do_not_change_the_bytes(finished):
+    base, arguments = finished
+    run = runner.invoke(app, [*arguments, "--out", str(base / "two"), "--jobs", "2"])
+    assert run.exit_code == 0, run.output
+    assert contents(base / "two") == contents(base / "out")

@@ -23,6 +23,13 @@ def test_duplicate_keys_keep_the_first(tmp_path):
     assert stop_reasons(market)[0].startswith("stores: 1 of 5 rows (20.0%)")
 
 
+def test_duplicates_without_a_store_are_listed_too(tmp_path):
+    chainwide = {"store_id": None, "sku": "01", "period": "2024-01-01", "depth": 0.2}
+    market = load(write_market(tmp_path, {"promotions": pd.DataFrame([chainwide, chainwide])}))
+    set_aside = market.quarantine[market.quarantine["table"] == "promotions"]
+    assert set_aside["value"].tolist() == ["–, 01, 2024-01-01 00:00:00"]
+
+
 def test_unknown_stores_and_skus_in_sales(tmp_path):
     new = {"period": "2024-01-01", "units": 1, "revenue": 2}
     sales = with_rows(

@@ -95,6 +95,11 @@ def file_rows(rows: Iterable[int], raw: RawTable) -> list[int]:
     return [int(number) for number in numbers]
 
 
+def _joined(frame: pd.DataFrame) -> pd.Series:
+    """Return the values of each row as one text; a dash stands for none."""
+    return frame.astype(object).where(frame.notna(), "–").astype(str).agg(", ".join, axis=1)
+
+
 class _Cleaning:
     """One table on its way from raw to usable. Frames are indexed by row of the relation, from 1."""
 
@@ -306,7 +311,7 @@ class _Cleaning:
         for (name, reason), rows in first.groupby(["column", "reason"], sort=False)["row"]:
             name, reason = str(name), str(reason)
             if name in ("lon", "lat") and reason != MISSING:
-                values = self.texts.loc[rows, ["lon", "lat"]].astype(str).agg(", ".join, axis=1)
+                values = _joined(self.texts.loc[rows, ["lon", "lat"]])
             else:
                 values = self.texts.loc[rows, name] if name in self.texts else pd.Series("", index=rows)
             unknown = name in self.references and reason.startswith("is not in")
@@ -318,7 +323,7 @@ class _Cleaning:
         key = list(self.contract.key)
         rows = list(duplicates(self.frame, key)) if key else []
         if len(rows):
-            values = self.frame.loc[rows, key].astype(str).agg(", ".join, axis=1)
+            values = _joined(self.frame.loc[rows, key])
             lines = zip(file_rows(rows, self.raw), values)
             reason, total = "is there already (the first row is used)", self.raw.total
             cure = "Keep one row for each."

@@ -1,0 +1,249 @@
+"""Bad input, killed runs, full disks: a clear word, nothing half-written, never a wrong plan.
+
+benchmarks/faults.py tries the same with many more cases and publishes the counts.
+"""
+
+import json
+import os
+import random
+import subprocess
+import zipfile
+from collections import Counter
+from pathlib import Path
+
+import faults
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from geomarket.errors import GeomarketError
+from geomarket.market import load_market, read_settings, write_template
+from geomarket.planning import hold_folder
+from geomarket.planning.folders import replacing
+
+FEW = settings(
+    max_examples=12,
+    deadline=None,
+    database=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+)
+MANY = settings(FEW, max_examples=400)
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("faults") / "plan"
+    write_template(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def undisturbed(template):
+    """What a run gives that nothing disturbs."""
+    out = template.parent / "undisturbed"
+    code, said = faults.run(
+        "plan", str(template / "plan.toml"), "--out", str(out), env=cache(template.parent)
+    )
+    assert code == 0, said
+    return faults.contents(out)
+
+
+def cache(folder):
+    return {"XDG_CACHE_HOME": str(folder / "cache")}
+
+
+def test_mutated_settings_are_accepted_or_refused_in_words(template):
+    seen = Counter()
+
+    @MANY
+    @given(faults.toml_texts((template / "plan.toml").read_text(encoding="utf-8")))
+    def tried(text):
+        seen[faults.settings_outcome(text)] += 1
+
+    tried()
+    assert min(seen["accepted"], seen["refused"]) > 50, seen
+
+
+@pytest.mark.parametrize("name", ["stores", "products", "sales", "promotions"])
+def test_mutated_tables_are_read_or_refused_in_words(name, template, tmp_path):
+    folder = faults.copy_of(template, tmp_path / "plan")
+    path = folder / f"{name}.csv"
+    seen = Counter()
+
+    @FEW
+    @given(faults.table_bytes(path.read_bytes()))
+    def tried(content):
+        path.write_bytes(content)
+        seen[faults.market_outcome(folder / "plan.toml")] += 1
+
+    tried()
+    assert sum(seen.values()) >= 10
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_killed_run_goes_on_to_the_same_bytes(seed, template, undisturbed, tmp_path):
+    out, wait = tmp_path / "out", random.Random(seed).uniform(1.0, 6.0)
+    arguments = ("plan", str(template / "plan.toml"), "--out", str(out))
+    faults.run(*arguments, kill_after=wait, env=cache(tmp_path))
+    manifest = out / "manifest.json"
+    if manifest.exists():
+        json.loads(manifest.read_text(encoding="utf-8"))
+    code, said = faults.run(*arguments, "--resume", env=cache(tmp_path))
+    assert code == 0, said
+    left = faults.contents(out)
+    assert {name for name in left if name.endswith(".part")} == set()
+    assert left == undisturbed
+
+
+def test_decimal_comma_locale_and_windows_line_ends_change_nothing(template, undisturbed, tmp_path):
+    folder = faults.copy_of(template, tmp_path / "plan")
+    for path in folder.glob("*.csv"):
+        path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    code, said = faults.run(
+        "plan",
+        str(folder / "plan.toml"),
+        "--out",
+        str(tmp_path / "out"),
+        env=cache(tmp_path) | {"LC_ALL": "de_DE.UTF-8", "LANG": "de_DE.UTF-8", "TZ": "Pacific/Apia"},
+    )
+    assert code == 0, said
+    found = faults.contents(tmp_path / "out")
+    # The manifest holds the hashes of the input files, which differ.
+    apart = {"manifest.json", "report.html", "plan.xlsx"}
+    assert {n: h for n, h in found.items() if n not in apart} == {
+        n: h for n, h in undisturbed.items() if n not in apart
+    }
+
+
+def full_disk(path, size="2m"):
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(path)], capture_output=True, check=False
+    )
+    if done.returncode:
+        pytest.skip("A SMALL DISK CAN'T BE MADE HERE: mounting a tmpfs needs root")
+
+
+def test_a_full_disk_is_said_and_leaves_nothing_half_written(template, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    full_disk(disk, "300k")
+    try:
+        code, said = faults.run(
+            "plan", str(template / "plan.toml"), "--out", str(disk / "out"), env=cache(tmp_path)
+        )
+        assert code == 1, said
+        assert "disk is full" in said or "No space left" in said
+        assert "Traceback" not in said
+        assert not [name for name in faults.contents(disk / "out") if name.endswith(".part")]
+        manifest = json.loads((disk / "out" / "manifest.json").read_text())
+        assert manifest["complete"] is False
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_an_unwritable_folder_is_refused_before_any_work():
+    code, said = faults.run("demo", "--size", "small", "--out", "/proc/geomarket")
+    assert code == 2
+    assert "can't be written" in said
+
+
+def test_a_file_that_fails_half_way_keeps_the_old_one(tmp_path):
+    path = tmp_path / "report.html"
+    path.write_text("old")
+    with pytest.raises(RuntimeError), replacing(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_truncated_parquet_is_refused_in_words(template, tmp_path):
+    import pandas as pd
+
+    folder = faults.copy_of(template, tmp_path / "plan")
+    pd.read_csv(folder / "sales.csv", dtype=str).to_parquet(folder / "sales.parquet")
+    whole = (folder / "sales.parquet").read_bytes()
+    text = (folder / "plan.toml").read_text().replace("sales.csv", "sales.parquet")
+    (folder / "plan.toml").write_text(text)
+    load_market(read_settings(folder / "plan.toml"))
+    for share in (0.1, 0.5, 0.99):
+        (folder / "sales.parquet").write_bytes(whole[: int(len(whole) * share)])
+        with pytest.raises(GeomarketError, match=r"sales.parquet can't be read"):
+            load_market(read_settings(folder / "plan.toml"))
+
+
+def test_file_names_do_not_lead_out_of_the_folder(template, tmp_path):
+    """Names from the data name files of pages and campaigns: none may climb."""
+    folder = faults.copy_of(template, tmp_path / "plan")
+    text = (folder / "stores.csv").read_text()
+    first = text.splitlines()[1].split(",")[0]
+    for path in folder.glob("*.csv"):
+        content = path.read_text()
+        path.write_text(
+            content.replace(f"\n{first},", "\n../../../evil,").replace(f",{first},", ",../../../evil,")
+        )
+    out = tmp_path / "deep" / "down" / "out"
+    code, said = faults.run(
+        "plan", str(folder / "plan.toml"), "--out", str(out), "--pages", env=cache(tmp_path)
+    )
+    assert code == 0, said
+    outside = [p for p in tmp_path.rglob("*evil*") if out not in p.parents]
+    assert outside == []
+    assert not list((tmp_path / "deep").glob("*evil*"))
+
+
+def test_bombs_in_workbooks_are_refused(template, tmp_path):
+    folder = faults.copy_of(template, tmp_path / "plan")
+    text = (folder / "plan.toml").read_text().replace("stores.csv", "stores.xlsx")
+    (folder / "plan.toml").write_text(text)
+    with zipfile.ZipFile(folder / "stores.xlsx", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("xl/worksheets/sheet1.xml", b"0" * (2**28))
+    with pytest.raises(GeomarketError, match="would unpack to"):
+        load_market(read_settings(folder / "plan.toml"))
+    laughs = "".join(f'<!ENTITY l{i + 1} "{f"&l{i};" * 10}">' for i in range(9))
+    bomb = f'<?xml version="1.0"?><!DOCTYPE x [<!ENTITY l0 "ha">{laughs}]><workbook>&l9;</workbook>'
+    with zipfile.ZipFile(folder / "stores.xlsx", "w") as archive:
+        archive.writestr("[Content_Types].xml", bomb)
+        archive.writestr("xl/workbook.xml", bomb)
+    with pytest.raises(GeomarketError, match="can't be read as an Excel workbook"):
+        load_market(read_settings(folder / "plan.toml"))
+
+
+def test_sql_in_names_is_a_name(template, tmp_path):
+    folder = faults.copy_of(template, tmp_path / "plan")
+    evil = 'units"); DROP TABLE sales; --'
+    content = (folder / "sales.csv").read_text()
+    head, rest = content.split("\n", 1)
+    quoted = '"' + evil.replace('"', '""') + '"'
+    (folder / "sales.csv").write_text(head.replace("units", quoted) + "\n" + rest)
+    toml = (
+        (folder / "plan.toml")
+        .read_text()
+        .replace('path = "sales.csv"', 'path = "sales.csv"\ncolumns = { units = \'' + evil + "' }")
+    )
+    (folder / "plan.toml").write_text(toml)
+    market = load_market(read_settings(folder / "plan.toml"))
+    assert int(market.sales.count().execute()) > 1_000
+
+
+def test_a_lock_dies_with_its_process(tmp_path):
+    code = "import os, sys, pathlib\nfrom geomarket.planning import hold_folder\n"
+    code += "with hold_folder(pathlib.Path(sys.argv[1])):\n    os.kill(os.getpid(), 9)"
+    import sys
+
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "out")], check=False)
+    with hold_folder(tmp_path / "out"):
+        assert Path(tmp_path / "out").is_dir()
+
+
+def test_a_clock_set_back_between_runs_changes_nothing(template, undisturbed, tmp_path):
+    """Results are found by content: times of files play no part."""
+    folder = faults.copy_of(template, tmp_path / "plan")
+    arguments = ("plan", str(folder / "plan.toml"), "--out", str(tmp_path / "out"))
+    assert faults.run(*arguments, env=cache(tmp_path))[0] == 0
+    for path in [*folder.iterdir(), *(tmp_path / "cache").rglob("*")]:
+        os.utime(path, (4_000_000_000, 4_000_000_000))
+    code, said = faults.run(*arguments, "--resume", env=cache(tmp_path))
+    assert code == 0, said
+    assert "Reused" in said
+    assert faults.contents(tmp_path / "out") == undisturbed
