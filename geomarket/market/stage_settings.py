@@ -268,13 +268,19 @@ class DemandSettings(Section):
     families: tuple[Literal["baseline", "cluster", "neighbours", "mix", "factors"], ...] = (
         "baseline",
         "cluster",
+        "neighbours",
+        "mix",
         "factors",
     )
-    """Kinds of model tried; the one that does best on held-out pairs is used, category by category."""
+    """Kinds of model tried, and a blend of them; the one that does best on held-out pairs is used, category by
+    category, and the baseline where none is clearly better."""
     holdout_share: float = Field(default=0.2, gt=0, lt=0.9)
     """Share of store and SKU pairs held out to compare them."""
     new_listing_discount: Literal["auto", "none"] = "auto"
     """What is taken off forecasts of SKUs a store does not carry: "auto" learns it from new listings, if any."""
+    new_skus: bool | tuple[str, ...] = ()
+    """SKUs of products without any sales that the ranges may list, forecast from their attributes; true means all of
+    them. Must-lists and core SKUs without sales are forecast in any case."""
 
 
 class RangeLimitSettings(Section):

@@ -284,7 +284,9 @@ def credit_proven(
     on_shelf = pd.MultiIndex.from_frame(demand[["store_id", "sku"]]).isin(
         pd.MultiIndex.from_frame(today[["store_id", "sku"]])
     )
-    hoped = (share < min_share) & ~on_shelf
+    # Nobody lists a new SKU yet: the planner has asked for it all the same.
+    new = demand["family"].eq("attributes") if "family" in demand else False
+    hoped = (share < min_share) & ~on_shelf & ~new
     return demand.assign(**{name: demand[name].mask(hoped, 0.0) for name in ("units", "margin", "low")})
 
 

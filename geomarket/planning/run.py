@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from geomarket.catchments import Catchments
+from geomarket.demand import with_transfer
 from geomarket.errors import InfeasibleError, NotSupportedError, SolverError
 from geomarket.hexes import Hexes, points_to_cells
 from geomarket.market import Market, PlanSettings, read_cluster_files, read_neighbourhood_files
@@ -23,6 +24,7 @@ from geomarket.planning.fairness import try_fairness
 from geomarket.planning.jobs import JobOptions
 from geomarket.planning.keeping import Keeper
 from geomarket.planning.measurement import try_test
+from geomarket.planning.new_lines import add_new_skus
 from geomarket.planning.offers import find_promotions
 from geomarket.planning.overrides import with_outcome
 from geomarket.planning.plan import Plan
@@ -200,8 +202,12 @@ def run_plan(
             lambda: steps.find_demand(trade, families, discount, settings),
             on=(trade, families, discount, settings.demand, settings.plan),
         )
+        demand, trade, of_new = add_new_skus(market, trade, demand, families, discount, settings)
+        notes += of_new
     with watch.stage("Ranges"):
         transference = find_transference(market, trade, demand, settings)
+        if transference is not None:
+            demand = dataclasses.replace(demand, table=with_transfer(demand, trade.products, transference))
         overrides = find_overrides(settings, clusters.labels, trade)
         brief = RangeBrief(market, trade, settings, clusters.labels, transference, overrides)
         ranges = find_ranges(demand.table, brief, range_jobs)
