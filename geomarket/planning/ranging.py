@@ -249,7 +249,8 @@ def credit_proven(
 
     Forecasts for a store that never had a SKU lean on the stores that have it. Where those are few, they were chosen
     for it (a distillery's home town, a barrel bought by one store) and say little about the rest. Units and margin of
-    such pairs are set to 0: the optimiser may list them for its other stores' sake, not for a hope.
+    such pairs are set to 0: the optimiser may list them for its other stores' sake, not for a hope. SKUs that no store
+    has sold, forecast from their attributes because the planner asked for them, keep their credit.
 
     Parameters
     ----------
@@ -284,9 +285,10 @@ def credit_proven(
     on_shelf = pd.MultiIndex.from_frame(demand[["store_id", "sku"]]).isin(
         pd.MultiIndex.from_frame(today[["store_id", "sku"]])
     )
-    # Nobody lists a new SKU yet: the planner has asked for it all the same.
-    new = demand["family"].eq("attributes") if "family" in demand else False
-    hoped = (share < min_share) & ~on_shelf & ~new
+    hoped = (share < min_share) & ~on_shelf
+    if "family" in demand:
+        # Nobody lists a new SKU yet: the planner has asked for it all the same.
+        hoped &= demand["family"] != "attributes"
     return demand.assign(**{name: demand[name].mask(hoped, 0.0) for name in ("units", "margin", "low")})
 
 
