@@ -21,9 +21,9 @@ from _machine import machine_lines
 from hypothesis import HealthCheck, given, settings
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-import faults  # noqa: E402
+import faults
 
-from geomarket.market import write_template  # noqa: E402
+from geomarket.market import write_template
 
 RESULTS = Path(__file__).parent / "faults.md"
 PACKAGES = ("pandas", "duckdb", "pydantic", "hypothesis")
