@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 __all__ = [
     "AssortmentSettings",
+    "BanSettings",
+    "BlackoutSettings",
     "CatchmentSettings",
     "ChangedStore",
     "CustomerSettings",
@@ -210,6 +212,21 @@ class CustomerSettings(Section):
     """Day recency is counted to; the day after the last basket by default."""
     confidence: float = Field(default=0.9, gt=0, lt=1)
     """Level of the intervals."""
+    horizon_months: int = Field(default=12, ge=1, le=120)
+    """Months ahead that customers' lifetime value is added up over."""
+    discount_rate: float = Field(default=0.1, ge=0, le=1)
+    """Rate a year at which money to come is discounted."""
+    contact_lift: float = Field(default=0.05, ge=0, le=5)
+    """Share by which a letter or message raises what a customer buys while it works: an assumption until a test tells.
+    What a contact costs is set in [targeting]."""
+    contact_weeks: Positive = 4.0
+    """Weeks a contact works."""
+    prospects: bool = True
+    """Whether hexagons are scored by how many heavy customers live in places like them."""
+    associations: bool = True
+    """Whether to count what the same customers buy."""
+    association_items: int = Field(default=60, ge=2, le=500)
+    """Items compared with each other: those most customers buy."""
 
     @model_validator(mode="after")
     def _shares_add_up(self) -> CustomerSettings:
@@ -394,6 +411,42 @@ class AssortmentSettings(Section):
         return self
 
 
+class BlackoutSettings(Section):
+    """One ``[[promotions.blackouts]]``."""
+
+    first: dt.date
+    """First day without promotions."""
+    last: dt.date
+    """Last day without promotions."""
+    categories: tuple[str, ...] = ()
+    """Categories meant; all by default."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> BlackoutSettings:
+        if self.last < self.first:
+            raise ValueError(f"a blackout ends ({self.last}) before it begins ({self.first})")
+        return self
+
+
+class BanSettings(Section):
+    """One ``[[promotions.bans]]``."""
+
+    name: str
+    """What it is, as it stands in messages."""
+    categories: tuple[str, ...] = ()
+    """Categories meant."""
+    skus: tuple[str, ...] = ()
+    """SKUs meant."""
+    attribute: str = ""
+    """Column of products that is true for the products meant."""
+    mechanics: tuple[str, ...] = ()
+    """Mechanics banned; any by default."""
+    channels: tuple[Literal["shelf", "display", "mailer"], ...] = ()
+    """Channels banned; any by default."""
+    max_depth: float = Field(default=0.0, ge=0, le=0.9)
+    """Price cuts up to this deep are allowed."""
+
+
 class PromotionSettings(Section):
     """Section ``[promotions]``."""
 
@@ -417,6 +470,45 @@ class PromotionSettings(Section):
     """Share of the price cut that suppliers pay."""
     contact_cost: float = Field(default=0.0, ge=0)
     """Money for showing one promotion in the leaflet of one store for one period."""
+    display_cost: float = Field(default=0.0, ge=0)
+    """Money for showing one promotion on a display in one store for one period."""
+    mechanics: tuple[str, ...] | None = None
+    """Mechanics to choose from, named as in promotions; all whose effect is known by default."""
+    channels: tuple[Literal["shelf", "display", "mailer"], ...] = Field(
+        default=("shelf", "display", "mailer"), min_length=1
+    )
+    """How promotions may be shown; displays and leaflets only where the history has them."""
+    channel_budgets: dict[Literal["shelf", "display", "mailer"], Annotated[float, Field(ge=0)]] = Field(
+        default_factory=dict
+    )
+    """Money for the promotions on one channel, such as { mailer = 5000.0 }; only the whole budget by default."""
+    channel_slots: dict[Literal["shelf", "display", "mailer"], Annotated[int, Field(ge=0)]] = Field(
+        default_factory=lambda: {"display": 1, "mailer": 1}
+    )
+    """Most promotions of a category on one channel in one period and store cluster."""
+    max_depth: float = Field(default=0.9, gt=0, le=0.9)
+    """Deepest price cut."""
+    max_depth_by: dict[str, Annotated[float, Field(ge=0, le=0.9)]] = Field(default_factory=dict)
+    """Deepest price cut of some categories, such as { Wine = 0.2 }."""
+    price_endings: tuple[Annotated[float, Field(ge=0, lt=1)], ...] = ()
+    """What promoted prices end in, such as [0.99, 0.49]; anything by default."""
+    blackouts: tuple[BlackoutSettings, ...] = ()
+    """Days without promotions: first, last (inclusive) and, if not for all, categories."""
+    bans: tuple[BanSettings, ...] = ()
+    """What law or house forbids: name; categories, skus or attribute (a column of products); mechanics, channels,
+    max_depth."""
+    vendor_column: str = "vendor"
+    """Column of products that names the vendor."""
+    vendor_minimums: dict[str, Annotated[int, Field(ge=0)]] = Field(default_factory=dict)
+    """Promotions (SKU, store cluster and period) promised to vendors, such as { Acme = 4 }; made even at a loss."""
+    cannibalisation: Share = 0.25
+    """Share of extra units that other SKUs of the category lose: an assumption where it can't be estimated."""
+    halo: bool = True
+    """Whether known effects on other categories count."""
+    confidence: float = Field(default=0.8, ge=0.5, lt=1)
+    """How sure it must be that a promotion pays; 0.5 plans by the expected response alone."""
+    holdout: bool = True
+    """Whether the response is checked on promotions held out of the fit."""
     time_limit: Positive = 120.0
     """Seconds for the planner."""
     gap: Share = 0.001
