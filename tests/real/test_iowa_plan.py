@@ -1,6 +1,7 @@
 """The whole plan on Iowa's real trade: Hy-Vee's spirits, end to end."""
 
 import pytest
+from browser_reading import SIZES, read, running_browser
 
 from geomarket.planning import claim_folder, demo_plan, write_outputs
 from geomarket.report import write_report, write_workbook
@@ -48,3 +49,12 @@ def test_report_stays_under_3_mb(plan, tmp_path):
     claim_folder(tmp_path / "out")
     write_outputs(plan, tmp_path / "out", {"report.html": write_report, "plan.xlsx": write_workbook})
     assert (tmp_path / "out" / "report.html").stat().st_size < 3_000_000
+
+
+@pytest.mark.browser
+def test_report_has_no_serious_accessibility_finding(plan, tmp_path):
+    path = write_report(plan, tmp_path / "report.html")
+    with running_browser() as browser:
+        for size in SIZES:
+            for scheme in ("light", "dark"):
+                assert read(browser, path, size, scheme) == []
