@@ -13,6 +13,7 @@ from geomarket.report.map import NeighbourhoodKey, trade_by_type
 from geomarket.report.names import natural_key, slug
 from geomarket.report.numbers import count, money, percent, plural
 from geomarket.report.people import strongest_bars, swatch
+from geomarket.report.ranges import cluster_gain
 from geomarket.report.tables import Cell, Column, Table
 
 __all__ = ["cluster_sections"]
@@ -56,26 +57,12 @@ def cluster_sections(plan: Any, key: NeighbourhoodKey, *, every_line: bool = Fal
                 "to_delist": _range_lines(
                     plan, lines[lines["status"] == "delist"], f"To delist in {cluster}", every_line
                 ),
-                "margin": _margins(plan, str(cluster)),
+                "margin": cluster_gain(plan, str(cluster)),
                 "promotions": _cluster_promotions(plan, str(cluster)),
                 "members": _members(trade, key, members, names),
             }
         )
     return sections
-
-
-def _margins(plan: Any, cluster: str) -> str:
-    """Return planned against today's expected margin, by the same forecasts."""
-    spaces = getattr(plan.ranges, "spaces", None)
-    if spaces is None or not {"margin", "margin_today"} <= set(spaces.columns):
-        return ""
-    mine = spaces[spaces["store_cluster"] == cluster][["margin", "margin_today"]].sum()
-    planned, today = (money(mine[name], plan.market.currency) for name in ("margin", "margin_today"))
-    period = getattr(plan.ranges, "period", plan.market.period)
-    return (
-        f"Expected to earn {planned} a {period} against {today} "
-        "with today's ranges, by the same forecasts; on new periods a part of such a gain is not kept."
-    )
 
 
 def _cluster_profile(plan: Any, cluster: str) -> Markup | None:
@@ -190,9 +177,7 @@ def _calendar(promotions: pd.DataFrame, cluster: str) -> Markup:
     )
 
 
-def _members(
-    trade: pd.DataFrame, key: NeighbourhoodKey, members: pd.DataFrame, names: pd.Series
-) -> Table:
+def _members(trade: pd.DataFrame, key: NeighbourhoodKey, members: pd.DataFrame, names: pd.Series) -> Table:
     """Return the cluster's stores, each a link that shows it on the map, with where its trade comes from."""
     shares = trade.pivot(index="store_id", columns="supergroup", values="share").fillna(0.0)
     shares_of = {str(store): row.to_dict() for store, row in shares.iterrows()}

@@ -21,6 +21,7 @@ from geomarket.report.clusters import cluster_sections
 from geomarket.report.fairness import fairness_section
 from geomarket.report.map import build_map, neighbourhood_key
 from geomarket.report.people import customer_section, neighbourhood_cards
+from geomarket.report.ranges import ranges_section
 from geomarket.report.targeting import targeting_section
 
 __all__ = ["render_report", "write_report"]
@@ -87,6 +88,7 @@ def render_report(plan: Any) -> str:
             targeting=targeting_section(plan),
             fairness=fairness_section(plan),
             frontier=sections.frontier_section(plan),
+            ranges=ranges_section(plan),
             monday=sections.monday_section(plan),
             quality=sections.quality_section(plan),
             trust=sections.trust_section(plan),
