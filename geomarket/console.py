@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,6 +76,9 @@ def set_up_logging(verbose: bool, as_json: bool) -> None:
     logging.basicConfig(
         level=logging.INFO if verbose or as_json else logging.WARNING, handlers=[handler], force=True
     )
+    if not verbose:  # what libraries tell their programmers is not for planners
+        for kind in (DeprecationWarning, PendingDeprecationWarning, FutureWarning):
+            warnings.simplefilter("ignore", kind)
     logging.captureWarnings(True)
 
 

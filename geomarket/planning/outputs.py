@@ -22,6 +22,7 @@ from geomarket.planning.classification import SCHEME_FILE, scheme_text
 from geomarket.planning.clusters import CLUSTERS_FILE, clusters_text
 from geomarket.planning.dictionary import table_dictionary
 from geomarket.planning.folders import MANIFEST, SIGNATURE, replacing
+from geomarket.planning.people import people_tables
 from geomarket.planning.plan import Plan
 
 __all__ = ["plan_tables", "write_outputs"]
@@ -188,6 +189,8 @@ def plan_tables(plan: Plan) -> dict[str, pd.DataFrame]:
     if plan.customers is not None:
         tables["customers_by_neighbourhood"] = plan.customers.table
         tables["customers_by_cell"] = plan.customers.cells
+    if plan.people is not None:
+        tables |= people_tables(plan.people)
     if plan.promotions is not None:
         tables["promotions"] = plan.promotions.table
     if plan.response is not None:
@@ -235,7 +238,7 @@ def _write_parquet(frame: pd.DataFrame, path: Path) -> None:
     if isinstance(frame, gpd.GeoDataFrame):
         frame.to_parquet(path, compression="zstd", index=False)
         return
-    objects = frame.select_dtypes("object").columns
+    objects = [column for column in frame.columns if frame[column].dtype == object]
     frame = frame.assign(**{c: frame[c].map(_plain, na_action="ignore") for c in objects})
     pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), path, compression="zstd")
 
