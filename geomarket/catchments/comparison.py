@@ -20,6 +20,7 @@ __all__ = [
     "compare_on_flows",
     "compare_on_totals",
     "comparison_sentences",
+    "comparison_warnings",
     "score_rows",
     "totals_by_group",
 ]
@@ -175,18 +176,32 @@ def comparison_sentences(comparison: pd.DataFrame) -> list[str]:
         f"{MODEL_LABELS[str(name)].lower()} {value:.3f}"
         for name, value in by_model.drop("huff").dropna().items()
     )
-    lines = [f"{label} on the test '{rows['test'].iloc[0]}': fitted model {by_model['huff']:.3f}; {others}."]
-    worse = by_model.drop("huff").dropna()
-    worse = worse[worse > by_model["huff"]]
-    if len(worse):
-        lines.insert(
-            0,
+    scores = f"{label} on the test '{rows['test'].iloc[0]}': fitted model {by_model['huff']:.3f}; {others}."
+    warnings = comparison_warnings(comparison)
+    worst_first = 1 if _beaten_by(by_model) else 0
+    return [*warnings[:worst_first], scores, *warnings[worst_first:]]
+
+
+def comparison_warnings(comparison: pd.DataFrame) -> list[str]:
+    """Say where the fitted model, or textbook exponents, did no better than a guess; empty where both did."""
+    if comparison.empty or "huff" not in set(comparison["model"]):
+        return []
+    score, _, rows = score_rows(comparison)
+    by_model = rows.set_index("model")[score]
+    lines = []
+    if worse := _beaten_by(by_model):
+        lines.append(
             "The fitted model does no better than a guess out of sample "
-            f"({', '.join(MODEL_LABELS[str(name)].lower() for name in worse.index)}): do not rest a decision on it.",
+            f"({', '.join(MODEL_LABELS[name].lower() for name in worse)}): do not rest a decision on it."
         )
     if by_model.get("default", np.nan) < by_model.get("uniform", np.nan):
         lines.append("Textbook exponents would have been worse here than treating all stores in reach alike.")
     return lines
+
+
+def _beaten_by(by_model: pd.Series) -> list[str]:
+    others = by_model.drop("huff").dropna()
+    return [str(name) for name in others.index[others > by_model["huff"]]]
 
 
 def score_rows(comparison: pd.DataFrame) -> tuple[str, str, pd.DataFrame]:
@@ -194,7 +209,7 @@ def score_rows(comparison: pd.DataFrame) -> tuple[str, str, pd.DataFrame]:
     tests = ["stores held out", "random cells", "other year", "fit year"]
     out = comparison[comparison["sample"] == "out"]
     rows = out if len(out) else comparison
-    test = next(t for t in tests if t in set(rows["test"]))
+    test = next((t for t in tests if t in set(rows["test"])), rows["test"].iloc[0])
     rows = rows[rows["test"] == test]
     if "pseudo_r2" in rows.columns:
         return "pseudo_r2", "Pseudo-R² against uniform shares", rows

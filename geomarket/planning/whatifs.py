@@ -16,13 +16,7 @@ from geomarket.results import Result
 
 __all__ = ["WhatIfs", "find_what_ifs"]
 
-FLOWS = {
-    "opened and changed stores": "volume",
-    "closed stores": "closed",
-    "other own stores": "other_own",
-    "competitors": "competitors",
-    "no store": "no_store",
-}
+FLOWS = ("volume", "closed", "other_own", "competitors", "no_store")
 TOLERANCE = 1e-9
 """Of the market: what one side gains and the others lose may differ by rounding only."""
 
@@ -34,9 +28,10 @@ class WhatIfs(Result):
     Attributes
     ----------
     table : DataFrame
-        what_if, opened, closed_stores, resized (names, in words), and changes of demand in ``unit``: volume (stores
-        opened and changed), closed, other_own (own stores besides: cannibalisation where negative), competitors,
-        no_store, net_own (all own stores together), imbalance (their sum, 0 but for rounding).
+        what_if, opened, closed_stores, resized (names, in words), and changes of demand in ``unit``: volume (own
+        stores opened and changed), closed (own stores closed), other_own (own stores besides: cannibalisation where
+        negative), competitors (those that open or close too), no_store, net_own (all own stores together: the first
+        three), imbalance (the sum of all, 0 but for rounding).
     stores : DataFrame
         what_if, store_id, name, own, role, before, after, change: every store a what-if moves.
     sites : DataFrame
@@ -133,7 +128,7 @@ def find_what_ifs(
             rows,
             columns=[
                 *("what_if", "opened", "closed_stores", "resized"),
-                *FLOWS.values(),
+                *FLOWS,
                 *("net_own", "imbalance"),
             ],
         ),
@@ -216,8 +211,17 @@ def _changed(case: WhatIfSettings, catchments: Catchments) -> pd.DataFrame:
 
 
 def _row(case: WhatIfSettings, result: WhatIf, names: pd.Series, market: float) -> dict[str, Any]:
-    flow = result.balance.set_index("flow")["change"]
-    imbalance = float(flow.sum())
+    moved, own = result.table["change"], result.table["own"].astype(bool)
+    role = result.table["role"]
+    parts = {
+        "volume": moved[own & role.isin(["opened", "changed"])],
+        "closed": moved[own & (role == "closed")],
+        "other_own": moved[own & (role == "own")],
+        "competitors": moved[~own],
+        "no_store": result.cells["unserved_change"],
+    }
+    flow = {name: float(parts[name].sum()) for name in FLOWS}
+    imbalance = sum(flow.values())
     if abs(imbalance) > TOLERANCE * market:
         raise SolverError(
             f"[[catchments.what_if]] {case.name}: gains and losses differ by {imbalance:,.6f} of a market of "
@@ -228,8 +232,8 @@ def _row(case: WhatIfSettings, result: WhatIf, names: pd.Series, market: float) 
         "opened": ", ".join(store.name for store in case.open),
         "closed_stores": ", ".join(str(names.get(store, store)) for store in case.close),
         "resized": ", ".join(str(names.get(store.store_id, store.store_id)) for store in case.resize),
-        **{column: float(flow[name]) for name, column in FLOWS.items()},
-        "net_own": result.net_own,
+        **flow,
+        "net_own": flow["volume"] + flow["closed"] + flow["other_own"],
         "imbalance": imbalance,
     }
 

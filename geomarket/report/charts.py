@@ -278,10 +278,90 @@ def calendar_chart(
     return _svg(width, 22 + 44 * len(rows), title, parts)
 
 
-def decay_chart(
-    km: Sequence[float], share: Sequence[float], reach: dict[float, float], title: str, *, width: int = 400
+def bar_chart(
+    rows: Sequence[tuple[str, float, str]], title: str, *, chosen: int = 0, width: int = 400
 ) -> Markup:
-    """Draw the share of trade from within a distance; ``reach`` marks shares with their distance."""
+    """Draw one bar per row, its label above and its words at the end; bars go left of the line below 0.
+
+    Each row is (label, value, words); a value that is missing has its words and no bar.
+
+    Examples
+    --------
+    >>> str(bar_chart([("fitted", 0.5, "0.50"), ("guess", -0.1, "−0.10")], "Scores")).count("<rect")
+    2
+    """
+    values = [value for _, value, _ in rows if np.isfinite(value)]
+    place = _scale(min([0.0, *values]), max([0.0, *values]) or 1.0, 0, width)
+    parts = []
+    for k, (label, value, words) in enumerate(rows):
+        y = 38 * k
+        parts.append(_text(0, y + 13, label, "chart-value" if k == chosen else "chart-label"))
+        parts.append(_text(width, y + 13, words, "chart-value", "end"))
+        if np.isfinite(value):
+            left, right = sorted((place(0.0), place(value)))
+            css = "up" if k == chosen else "plain"
+            parts.append(
+                f'<rect class="{css}" x="{left:.1f}" y="{y + 19}" width="{max(right - left, 1):.1f}" height="12"/>'
+            )
+        parts.append(f'<path class="axis" d="M{place(0.0):.1f},{y + 17}v16"/>')
+    return _svg(width, 38 * len(rows) + 2, title, parts)
+
+
+def ratio_chart(
+    rows: Sequence[tuple[str, float, float, float]],
+    band: tuple[float, float],
+    title: str,
+    *,
+    width: int = 400,
+) -> Markup:
+    """Draw ratios with their intervals on a doubling scale, beside the band that counts as equal.
+
+    Each row is (label, ratio, low, high).
+
+    Examples
+    --------
+    >>> str(ratio_chart([("breadth", 1.1, 1.0, 1.2)], (0.8, 1.25), "Ratios")).count("<circle")
+    1
+    """
+    ends = [end for row in rows for end in row[1:] if np.isfinite(end) and end > 0]
+    low, high = min([0.5, *ends]), max([2.0, *ends])
+    scale = _scale(np.log2(low), np.log2(high), 12, width - 12)
+    foot = 44 * len(rows) + 8
+
+    def place(value: float) -> float:
+        return scale(float(np.log2(min(max(value, low), high))))
+
+    parts = []
+    for k, (label, ratio, lowest, highest) in enumerate(rows):
+        y = 44 * k + 32
+        parts.append(_text(0, y - 16, label, "chart-label"))
+        parts.append(
+            f'<rect class="band" x="{place(band[0]):.1f}" y="{y - 10}" '
+            f'width="{place(band[1]) - place(band[0]):.1f}" height="20"/>'
+        )
+        parts.append(f'<path class="axis" d="M{place(1.0):.1f},{y - 10}v20"/>')
+        if np.isfinite(ratio) and ratio > 0:
+            if np.isfinite(lowest) and np.isfinite(highest):
+                parts.append(f'<path class="whisker" d="M{place(lowest):.1f},{y}H{place(highest):.1f}"/>')
+            parts.append(f'<circle class="dot" cx="{place(ratio):.1f}" cy="{y}" r="5"/>')
+    ticks = [tick for tick in (0.25, 0.5, band[0], 1.0, band[1], 2.0, 4.0) if low <= tick <= high]
+    parts += [_text(place(tick), foot + 16, f"{tick:g}", "chart-tick", "middle") for tick in ticks]
+    return _svg(width, foot + 22, title, parts)
+
+
+def decay_chart(
+    km: Sequence[float],
+    share: Sequence[float],
+    reach: dict[float, float],
+    title: str,
+    *,
+    seen: Sequence[tuple[float, float]] = (),
+    width: int = 400,
+) -> Markup:
+    """Draw the share of trade from within a distance; ``reach`` marks shares with their distance.
+
+    ``seen`` marks (distance, share) of what was observed.
+    """
     height, left, below = 240, 44, 40
     ticks = nice_ticks(0.0, max(km), 6)
     x = _scale(0.0, ticks[-1], left, width - 14)
@@ -293,6 +373,11 @@ def decay_chart(
     parts.append(f'<path class="axis" d="M{left},{y(0):.1f}H{width - 14}"/>')
     points = "L".join(f"{x(a):.1f},{y(b):.1f}" for a, b in zip(km, share))
     parts.append(f'<path class="line line-2" d="M{points}"/>')
+    parts += [
+        f'<path class="seen" d="M{x(a) - 4:.1f},{y(b) - 4:.1f}l8,8m0,-8l-8,8"/>'
+        for a, b in seen
+        if a <= ticks[-1]
+    ]
     for part, far in reach.items():
         parts.append(f'<circle class="dot" cx="{x(far):.1f}" cy="{y(part):.1f}" r="5"/>')
         parts.append(_text(x(far) + 9, y(part) + 13, f"{part:.0%}: {far:.1f} km", "chart-label"))

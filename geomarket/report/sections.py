@@ -417,6 +417,15 @@ def decay_section(plan: Any) -> dict[str, Any] | None:
     own = table[table["own"].astype(bool) & table["demand"].gt(0) & table["km"].notna()]
     if own.empty:
         return None
+def _seen_by_distance(plan: Any) -> list[tuple[float, float]]:
+    """Share of known customers' trips from within a distance, at the ends of the distance bands."""
+    details = getattr(plan, "catchment_details", None)
+    if details is None or not details.decay["observed"].notna().any():
+        return []
+    known = details.decay[details.decay["to"].notna()]
+    return list(zip(known["to"].tolist(), known["observed"].cumsum().tolist()))
+
+
     ordered = own.sort_values("km")
     km, trade = ordered["km"].to_numpy(dtype=float), ordered["demand"].cumsum().to_numpy(dtype=float)
     share = trade / trade[-1]
@@ -427,7 +436,7 @@ def decay_section(plan: Any) -> dict[str, Any] | None:
     words = f"Half of the trade comes from within {reach[0.5]:.1f} km, 90% from within {reach[0.9]:.1f} km"
     return {
         "words": words,
-        "chart": decay_chart(grid.tolist(), curve.tolist(), reach, words),
+        "chart": decay_chart(grid.tolist(), curve.tolist(), reach, words, seen=_seen_by_distance(plan)),
         "table": Table(
             "How far away own stores' trade comes from",
             [Column("Share of trade", "number"), Column("Within, km", "number")],

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import xlsxwriter
 
+from geomarket.report.reach_sheets import reach_sheets
 from geomarket.report.sheets import Field, Sheet, dictionary_sheet, plan_sheets, readme_lines
 
 __all__ = ["looks_like_formula", "write_workbook"]
@@ -92,7 +93,7 @@ def _write(plan: Any, path: Path) -> None:
         book.set_properties({"title": str(plan.market.name), "author": "geomarket", "created": _CREATED})
         book.set_calc_mode("auto")
         styles = _Styles(book, plan.market.currency)
-        sheets = plan_sheets(plan)
+        sheets = [*plan_sheets(plan), *reach_sheets(plan)]
         sheets.append(dictionary_sheet(sheets))
         _write_readme(book, styles, readme_lines(plan, sheets) + _cut_notes(sheets))
         for sheet in sheets:
