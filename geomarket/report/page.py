@@ -22,7 +22,9 @@ from geomarket.report.fairness import fairness_section
 from geomarket.report.map import build_map, neighbourhood_key
 from geomarket.report.people import customer_section, neighbourhood_cards
 from geomarket.report.ranges import ranges_section
+from geomarket.report.store_groups import store_groups_section
 from geomarket.report.targeting import targeting_section
+from geomarket.report.validation import doubted, is_validated
 
 __all__ = ["render_report", "write_report"]
 
@@ -78,18 +80,20 @@ def render_report(plan: Any) -> str:
             script=script,
             style=style,
             map_data=Markup(as_script_json(_packed(build_map(plan, key)))),
-            verdict=sections.verdict_section(plan),
-            tiles=sections.kpi_tiles(plan),
+            verdict=doubted(plan, sections.verdict_section(plan), "verdict"),
+            tiles=doubted(plan, sections.kpi_tiles(plan), "tiles"),
+            validated=is_validated(plan),
             neighbourhoods=neighbourhood_cards(plan, key),
             customers=customer_section(plan),
-            clusters=cluster_sections(plan, key),
+            clusters=doubted(plan, cluster_sections(plan, key), "clusters"),
+            store_groups=store_groups_section(plan),
             promotions=sections.promotion_section(plan),
             catchments=catchment_section(plan),
             targeting=targeting_section(plan),
             fairness=fairness_section(plan),
-            frontier=sections.frontier_section(plan),
-            ranges=ranges_section(plan),
-            monday=sections.monday_section(plan),
+            frontier=doubted(plan, sections.frontier_section(plan), "frontier"),
+            ranges=doubted(plan, ranges_section(plan), "ranges"),
+            monday=doubted(plan, sections.monday_section(plan), "monday"),
             quality=sections.quality_section(plan),
             trust=sections.trust_section(plan),
             k=plan.settings.privacy.k,
