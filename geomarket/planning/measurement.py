@@ -242,8 +242,8 @@ def expected_gain(
 ) -> float:
     """Return the margin the plan promises over what today's ranges earn, as a share.
 
-    From the rehearsal where there is one: what planning brings on periods not planned on. Else what the forecasts the
-    ranges were chosen by say, which flatters. NaN where the ranges don't say what today's earn.
+    From the rehearsal where there is one: what the first phase of changes brings on periods not planned on. Else what
+    the forecasts the ranges were chosen by say of all changes, which flatters. NaN where the ranges don't say what today's earn.
     """
     spaces = ranges.spaces
     if not {"margin", "margin_today"} <= set(spaces.columns):
@@ -252,7 +252,7 @@ def expected_gain(
     gain = float(spaces["margin"].sum()) - today
     if rehearsal is not None:
         rehearsed = rehearsal.table.set_index("ranges")["gain_share"]
-        gain = today * float(rehearsed["all phases"])
+        gain = today * float(rehearsed["first phase"])
     if promotions is not None and len(promotions.table):
         gain += float(promotions.table["net"].sum()) / max(horizon, 1)
     return gain / today if today > 0 else float("nan")
