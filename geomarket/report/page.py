@@ -20,6 +20,7 @@ from geomarket.report.catchments import catchment_section
 from geomarket.report.clusters import cluster_sections
 from geomarket.report.fairness import fairness_section
 from geomarket.report.map import build_map, neighbourhood_key
+from geomarket.report.migration import migration_section
 from geomarket.report.people import customer_section, neighbourhood_cards
 from geomarket.report.ranges import ranges_section
 from geomarket.report.store_groups import store_groups_section
@@ -84,6 +85,7 @@ def render_report(plan: Any) -> str:
             tiles=doubted(plan, sections.kpi_tiles(plan), "tiles"),
             validated=is_validated(plan),
             neighbourhoods=neighbourhood_cards(plan, key),
+            migration=migration_section(plan, key),
             customers=customer_section(plan),
             clusters=doubted(plan, cluster_sections(plan, key), "clusters"),
             store_groups=store_groups_section(plan),
