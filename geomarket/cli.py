@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import enum
 from collections.abc import Callable
 from pathlib import Path
@@ -115,6 +116,40 @@ def audit(
     for line in found.summary():
         _out.print(f"• {line}", markup=False)
     raise typer.Exit(0 if found.passed else 1)
+
+
+@app.command()
+def measure(
+    folder: Annotated[Path, typer.Argument(help="Output folder of the plan that ran.")],
+    sales: Annotated[Path, typer.Option(help="Sales of the test: a file as the plan's sales table.")],
+    start: Annotated[
+        dt.datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="First day of the test; as designed by default."),
+    ] = None,
+    end: Annotated[
+        dt.datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="Day after its last; as designed by default."),
+    ] = None,
+    cost: Annotated[
+        float | None,
+        typer.Option(min=0, help="Money the change cost in all test stores; gives the return."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder to write; measurement/ in the plan's by default.")
+    ] = None,
+) -> None:
+    """Say what a plan brought: lift, interval, margin, return, spillover, from its test and the sales since."""
+    from geomarket.planning import measure_plan, write_measurement
+    from geomarket.report import write_measurement_page
+
+    days = [None if day is None else day.date() for day in (start, end)]
+    target = out or folder / "measurement"
+    with _errors_to_exit_codes():
+        found = measure_plan(folder, sales, *days, cost=cost)
+        write_measurement(found, target, write_measurement_page)
+    for line in found.summary():
+        _out.print(f"• {line}", markup=False)
+    _out.print(f"Page: {(target / 'measurement.html').resolve()}", markup=False)
 
 
 @app.command()

@@ -6,6 +6,8 @@ from geomarket.planning.demo import DEMO_SETTINGS, demo_plan
 from geomarket.planning.folders import claim_folder, hold_folder
 from geomarket.planning.jobs import Failure, JobOptions, run_jobs
 from geomarket.planning.keeping import Keeper
+from geomarket.planning.measurement import PlannedTest
+from geomarket.planning.measuring import PlanMeasurement, measure_plan, write_measurement
 from geomarket.planning.outputs import plan_tables, write_outputs
 from geomarket.planning.overrides import Overrides, overrides_line, read_overrides, write_overrides
 from geomarket.planning.plan import Plan
@@ -22,17 +24,21 @@ __all__ = [
     "Keeper",
     "Overrides",
     "Plan",
+    "PlanMeasurement",
+    "PlannedTest",
     "Rehearsal",
     "audit_folder",
     "claim_folder",
     "default_folder",
     "demo_plan",
     "hold_folder",
+    "measure_plan",
     "overrides_line",
     "plan_tables",
     "read_overrides",
     "run_jobs",
     "run_plan",
+    "write_measurement",
     "write_outputs",
     "write_overrides",
 ]

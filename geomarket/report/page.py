@@ -21,6 +21,7 @@ from geomarket.report.clusters import cluster_sections
 from geomarket.report.fairness import fairness_section
 from geomarket.report.map import build_map, neighbourhood_key
 from geomarket.report.migration import migration_section
+from geomarket.report.measurement import measurement_section
 from geomarket.report.people import customer_section, neighbourhood_cards
 from geomarket.report.ranges import ranges_section
 from geomarket.report.store_groups import store_groups_section
@@ -98,6 +99,7 @@ def render_report(plan: Any) -> str:
             monday=doubted(plan, sections.monday_section(plan), "monday"),
             quality=sections.quality_section(plan),
             trust=sections.trust_section(plan),
+            measurement=measurement_section(plan),
             k=plan.settings.privacy.k,
             stages=[(_stage_name(stage), reason) for stage, reason in plan.skipped.items()],
             settings=_flat(plan.manifest.get("settings", {})),

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from geomarket.report.map import neighbourhood_key, trade_by_type
+from geomarket.report.measurement_sheets import measurement_sheets
 from geomarket.report.range_sheets import range_sheets
 from geomarket.report.sheet_types import Field, Sheet
 
@@ -39,6 +40,7 @@ def plan_sheets(plan: Any) -> list[Sheet]:
         _neighbourhood_traits(plan),
         _frontier(plan),
         *range_sheets(plan),
+        *measurement_sheets(plan),
         _data_quality(plan),
         _set_aside(plan),
     ]
