@@ -243,7 +243,8 @@ def expected_gain(
     """Return the margin the plan promises over what today's ranges earn, as a share.
 
     From the rehearsal where there is one: what the first phase of changes brings on periods not planned on. Else what
-    the forecasts the ranges were chosen by say of all changes, which flatters. NaN where the ranges don't say what today's earn.
+    the forecasts the ranges were chosen by say of all changes, which flatters. NaN where the ranges don't say what
+    today's earn.
     """
     spaces = ranges.spaces
     if not {"margin", "margin_today"} <= set(spaces.columns):
