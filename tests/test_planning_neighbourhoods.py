@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from market_files import areas, load, refused, write_market
 
 from geomarket.errors import MissingDataError, SettingsError, TableError
 from geomarket.hexes import cell_strings
@@ -242,3 +243,40 @@ def test_two_types_may_change_names(first):
     assert (swapped["A"], swapped["B"]) == (names["B"], names["A"])
     again = NeighbourhoodClassifier.from_json(edited.to_json())
     assert again.names_["A"] == names["B"]
+
+
+# -- categories -----------------------------------------------------------------------------------------------
+
+
+def categories_plan(folder, categories, **columns):
+    layer = areas().assign(**columns)
+    plan = write_market(
+        folder, layer=layer, extra="[hexes]\nresolution = 7\n[quality]\nmax_outside_km = 50.0\n"
+    )
+    plan.write_text(plan.read_text() + f"categories = [{categories}]\n")
+    return read_settings(plan), plan
+
+
+def test_categories_of_areas_become_shares_of_people(tmp_path):
+    settings, plan = categories_plan(
+        tmp_path, '"land", { column = "zone", by = "young", classify = false, protected = true }',
+        land=["Town & city", "rural", "rural", None], zone=[1.0, 2.0, 2.0, None],
+    )  # fmt: skip
+    hexes = find_hexes(load(plan), settings)
+    shares = {v.name: v for v in hexes.variables}
+    assert {"land_town_city", "land_rural", "zone_1", "zone_2"} <= set(shares)
+    assert shares["zone_2"].protected and not shares["zone_2"].classify and shares["land_rural"].classify
+    # counted in people: 100 of the 600 whose area has a category live in town
+    bases = hexes.denominators
+    assert (hexes.table["land_town_city"] * bases["land_town_city"]).sum() == pytest.approx(100, rel=1e-9)
+    assert bases["land_town_city"].sum() == pytest.approx(600, rel=1e-9)
+    assert bases["zone_1"].sum() == pytest.approx(10 + 40 + 90, rel=1e-9)
+    known = hexes.table[["land_town_city", "land_rural"]].dropna()
+    np.testing.assert_allclose(known.sum(axis=1), 1.0, rtol=1e-9)
+
+
+def test_categories_that_are_not_there_or_figures_too_are_refused(tmp_path):
+    _, plan = categories_plan(tmp_path, '"lnad"', land="x")
+    assert "no column 'lnad' (categories, lnad)" in refused(plan) and "did you mean 'land'" in refused(plan)
+    _, plan = categories_plan(tmp_path, '"young"')
+    assert "young is given as categories and as a figure" in refused(plan)

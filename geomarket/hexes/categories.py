@@ -16,7 +16,9 @@ __all__ = ["with_categories"]
 _MOST_CATEGORIES = 50
 
 
-def with_categories(layer: AreaLayer, column: str, by: str | None = None, classify: bool = True) -> AreaLayer:
+def with_categories(
+    layer: AreaLayer, column: str, by: str | None = None, classify: bool = True, protected: bool = False
+) -> AreaLayer:
     """Add the categories of a column as share variables.
 
     Each category becomes a rate: the share of a hexagon's people (or surface) that belongs to areas of that
@@ -32,6 +34,8 @@ def with_categories(layer: AreaLayer, column: str, by: str | None = None, classi
         Count column the shares are of; by default the layer's population, or, if it has none, surface.
     classify : bool
         Whether the new variables may describe neighbourhood types.
+    protected : bool
+        Whether they are a protected trait.
 
     Returns
     -------
@@ -62,9 +66,9 @@ def with_categories(layer: AreaLayer, column: str, by: str | None = None, classi
             f"areas '{layer.name}': no column '{column}' to take categories from "
             f"(columns: {', '.join(map(str, layer.frame.columns[:6]))} …)."
         )
-    values = layer.frame[column]
+    values = _as_text(layer.frame[column])
     known = values.notna()
-    categories = sorted(values[known].astype(str).unique())
+    categories = sorted(values[known].unique())
     if len(categories) > _MOST_CATEGORIES:
         raise TableError(
             f"areas '{layer.name}': column '{column}' has {len(categories):,} different values, too many for "
@@ -86,12 +90,22 @@ def with_categories(layer: AreaLayer, column: str, by: str | None = None, classi
                 f"areas '{layer.name}': category '{category}' of '{column}' would be called {name}, which is "
                 "taken. Rename the category or the variable."
             )
-        share = np.where(values.astype(str).to_numpy() == category, weight, 0.0)
+        share = np.where((values == category).fillna(False).to_numpy(dtype=bool), weight, 0.0)
         frame[f"{column}={category}"] = np.where(known.to_numpy(), share, np.nan)
-        added.append(Variable(name, category, "rate", f"{column}={category}", by, classify, unit="share"))
+        added.append(
+            Variable(name, category, "rate", f"{column}={category}", by, classify, protected, "share")
+        )
     return AreaLayer(
         layer.name, frame, (*layer.variables, *added), layer.population, layer.vintage, layer.source
     )
+
+
+def _as_text(values: pd.Series) -> pd.Series:
+    """Categories as text; codes read as floats because some are missing lose their point; blanks are missing."""
+    if pd.api.types.is_float_dtype(values) and (values.dropna() % 1 == 0).all():
+        values = values.astype("Int64")
+    text = values.astype("string").str.strip()
+    return text.mask(text == "")
 
 
 def _plain(text: str) -> str:

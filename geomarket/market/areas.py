@@ -115,6 +115,15 @@ def _columns_of(settings: AreaSettings) -> Iterator[tuple[str, str]]:
     for mean in settings.means:
         yield mean.column or mean.name, f"means, {mean.name}"
         yield mean.weight, f"means, {mean.name}: weight"
+    for categories in settings.categories:
+        yield categories.column, f"categories, {categories.column}"
+        if categories.by is not None:
+            yield categories.by, f"categories, {categories.column}: by"
+
+
+def _is_text(key: str) -> bool:
+    """Whether the column of this key holds categories rather than figures."""
+    return key.startswith("categories, ") and not key.endswith(": by")
 
 
 def _require_columns(frame: gpd.GeoDataFrame, settings: AreaSettings, table: str, source: Source) -> None:
@@ -201,7 +210,14 @@ def _with_figures(
     """Make every figure a number, NaN where missing, not readable or below zero (for counts)."""
     frame = frame.copy()
     means = {mean.column or mean.name for mean in settings.means}
-    columns = dict.fromkeys(column for column, key in _columns_of(settings) if key != "id")
+    columns = dict.fromkeys(
+        column for column, key in _columns_of(settings) if key != "id" and not _is_text(key)
+    )
+    texts = {column for column, key in _columns_of(settings) if _is_text(key)}
+    if both := sorted(texts & set(columns)):
+        raise TableError(
+            f"{table}: {', '.join(both)} is given as categories and as a figure. Give it as one of them."
+        )
     for column in columns:
         given = frame[column].notna()
         numbers = pd.to_numeric(frame[column], errors="coerce").astype("float64")

@@ -34,6 +34,7 @@ from geomarket.market.stage_settings import (
 )
 
 __all__ = [
+    "AreaCategories",
     "AreaCount",
     "AreaMean",
     "AreaRate",
@@ -223,6 +224,24 @@ class AreaMean(Section):
     """Whether it describes the neighbourhood types."""
 
 
+class AreaCategories(Section):
+    """One column of categories (urban class, land use), taken as shares; a bare name stands for ``{column = "…"}``."""
+
+    column: str = Field(min_length=1)
+    """Column in the file: one category an area."""
+    by: str | None = None
+    """Count column the shares are of; the layer's population by default, or surface where it has none."""
+    protected: bool = False
+    """A protected trait: never used for targeting, never in a name."""
+    classify: bool = True
+    """Whether the shares describe the neighbourhood types."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _column_alone(cls, value: Any) -> Any:
+        return {"column": value} if isinstance(value, str) else value
+
+
 class AreaSettings(Section):
     """Section ``[[areas]]``: one polygon layer. The first is the reference: its population, its extent."""
 
@@ -250,6 +269,8 @@ class AreaSettings(Section):
     """Shares of a count."""
     means: tuple[AreaMean, ...] = ()
     """Per-head figures and ready-made percentages."""
+    categories: tuple[AreaCategories, ...] = ()
+    """Columns of categories; each becomes one share of people a category."""
 
     @field_validator("path")
     @classmethod

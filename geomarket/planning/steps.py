@@ -31,7 +31,7 @@ from geomarket.demand import (
 )
 from geomarket.errors import NotSupportedError
 from geomarket.frontier import FoldedSales, Frontier, fold_demand, fold_sales, local_frontier
-from geomarket.hexes import Hexes, build_hexes, cell_resolutions, points_to_cells
+from geomarket.hexes import Hexes, build_hexes, cell_resolutions, points_to_cells, with_categories
 from geomarket.market import Market, PlanSettings
 from geomarket.neighbourhoods import Neighbourhoods
 from geomarket.planning.trade import Trade
@@ -76,7 +76,12 @@ def find_hexes(market: Market, settings: PlanSettings) -> Hexes:
     if resolution == "auto":
         resolution = fitting_resolution(market)
     points = market.points if settings.hexes.points else None
-    return build_hexes(market.areas, resolution, points)
+    layers = []
+    for layer in market.areas:
+        for chosen in (c for area in settings.areas if area.name == layer.name for c in area.categories):
+            layer = with_categories(layer, chosen.column, chosen.by, chosen.classify, chosen.protected)
+        layers.append(layer)
+    return build_hexes(layers, resolution, points)
 
 
 def fitting_resolution(market: Market) -> int:
