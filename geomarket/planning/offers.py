@@ -2,28 +2,42 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
+import h3.api.basic_int as h3
 import pandas as pd
 
 from geomarket import engine
 from geomarket.assortment import RangePlan, SolverOptions
+from geomarket.customers import channel_response
 from geomarket.demand import Demand
+from geomarket.errors import NotSupportedError
+from geomarket.hexes import points_to_cells
 from geomarket.market import Market, PlanSettings
+from geomarket.market.stage_settings import PromotionSettings
+from geomarket.neighbourhoods import Neighbourhoods
 from geomarket.planning.trade import Trade
 from geomarket.promotions import (
+    Ban,
+    Blackout,
     PromotionPlan,
     PromotionResponse,
     PromotionRules,
+    fit_relationship,
     fit_response,
+    fit_store_response,
     plan_promotions,
     promotion_panel,
+    response_by_type,
+    response_holdout,
 )
+from geomarket.safeguards import suppress
 from geomarket.store_clusters import StoreClustering
 
-__all__ = ["find_promotions", "next_periods", "past_spend", "season_index"]
+__all__ = ["find_promotions", "next_periods", "past_spend", "promotion_rules", "season_index"]
 
 
 def find_promotions(
@@ -33,46 +47,152 @@ def find_promotions(
     ranges: RangePlan,
     clusters: StoreClustering,
     settings: PlanSettings,
+    profile: pd.DataFrame | None = None,
+    neighbourhoods: Neighbourhoods | None = None,
 ) -> tuple[PromotionResponse, PromotionPlan]:
-    """Estimate what offers did and plan the offers that pay."""
+    """Estimate what offers did and plan the offers that pay.
+
+    ``profile`` (store_id, neighbourhood, share: who the stores' trade comes from) and ``neighbourhoods`` add the
+    response by neighbourhood type.
+    """
     assert market.promotions is not None
     chosen = settings.promotions
     by_pair = engine.sales_by_period(trade.sales, ("store_id", "sku"))
     by_cluster = clusters.table[["store_id", "store_cluster"]]
     offers = market.promotions[market.promotions["sku"].isin(trade.products["sku"])]
     offers = offers[offers["store_id"].isna() | offers["store_id"].isin(trade.stores["store_id"])]
-    panel = promotion_panel(by_pair, offers, trade.pairs, by_cluster, trade.products, trade.periods)
-    response = fit_response(panel, dip_form="after" if market.period == "week" else "depth")
+    history = (by_pair, offers, trade.pairs, by_cluster, trade.products, trade.periods)
+    panel = promotion_panel(*history)
+    dip_form: Literal["after", "depth"] = "after" if market.period == "week" else "depth"
+    response = _with_context(fit_response(panel, dip_form=dip_form), panel, history, profile, chosen)
+    if neighbourhoods is not None:
+        response = dataclasses.replace(response, answers=_answers(market, neighbourhoods, settings))
     kept = ranges.changes[ranges.changes["action"] != "delist"]
-    shown: list[Literal["display", "mailer"]] = [
-        name for name in ("display", "mailer") if bool(offers[name].any())
-    ]
+    shown = [name for name in ("display", "mailer") if bool(offers[name].any())]
     budget = chosen.budget
     if budget is None:
-        budget = past_spend(by_pair, offers, trade.products, trade.periods[-chosen.horizon :])
-    rules = PromotionRules(
-        depths=chosen.depths,
-        channels=("shelf", *shown),
-        budget=budget * (1 - chosen.funding_share) if chosen.budget is None else budget,
-        max_per_category_period=chosen.max_per_category_period,
-        max_per_sku=chosen.max_per_sku,
-        spacing=chosen.spacing,
-        funding_share=chosen.funding_share,
-        contact_cost={"mailer": chosen.contact_cost} if "mailer" in shown else {},
-    )
+        past = past_spend(by_pair, offers, trade.products, trade.periods[-chosen.horizon :])
+        budget = past * (1 - chosen.funding_share)
     horizon = next_periods(trade.periods[-1], chosen.horizon, market.period, chosen.start)
     plan = plan_promotions(
         response,
         demand.table,
         trade.products,
         by_cluster,
-        rules,
+        promotion_rules(chosen, budget, shown),
         periods=horizon,
         season=season_index(by_pair, trade.products, trade.periods, horizon, market.period),
         listings=kept[["store_id", "sku"]],
         solver=SolverOptions(gap=chosen.gap, time_limit=chosen.time_limit),
+        random_state=settings.plan.seed,
     )
     return response, plan
+
+
+def promotion_rules(settings: PromotionSettings, budget: float, shown: Sequence[str]) -> PromotionRules:
+    """Return the rules that a plan's settings ask for.
+
+    Parameters
+    ----------
+    settings : PromotionSettings
+        Section ``[promotions]``.
+    budget : float
+        Money for the whole horizon.
+    shown : sequence of str
+        Channels besides the shelf that the history has.
+    """
+    there = {"shelf", *shown}
+    costs = {"mailer": settings.contact_cost, "display": settings.display_cost}
+    return PromotionRules(
+        depths=settings.depths,
+        mechanics=settings.mechanics,
+        channels=tuple(channel for channel in settings.channels if channel in there) or ("shelf",),
+        budget=budget,
+        channel_budgets=dict(settings.channel_budgets),
+        max_per_category_period=settings.max_per_category_period,
+        channel_slots=dict(settings.channel_slots),
+        max_per_sku=settings.max_per_sku,
+        spacing=settings.spacing,
+        max_depth=settings.max_depth,
+        max_depth_by=dict(settings.max_depth_by),
+        price_endings=settings.price_endings,
+        blackouts=tuple(Blackout(b.first, b.last, b.categories) for b in settings.blackouts),
+        bans=tuple(
+            Ban(b.name, b.categories, b.skus, b.attribute, b.mechanics, b.channels, b.max_depth)
+            for b in settings.bans
+        ),
+        vendor_column=settings.vendor_column,
+        vendor_minimums=dict(settings.vendor_minimums),
+        funding_share=settings.funding_share,
+        contact_cost={channel: cost for channel, cost in costs.items() if channel in there},
+        cannibalisation=settings.cannibalisation,
+        halo=settings.halo,
+        confidence=settings.confidence,
+    )
+
+
+def _with_context(
+    response: PromotionResponse,
+    panel: pd.DataFrame,
+    history: tuple,
+    profile: pd.DataFrame | None,
+    settings: PromotionSettings,
+) -> PromotionResponse:
+    """Add what offers do beyond their SKU, how well they are forecast, and how types of neighbourhood respond."""
+    if response.table.empty:
+        return response
+    found: dict[str, Any] = {}
+    why = list(response.cautions)
+    try:
+        found["relationship"] = fit_relationship(response, *history)
+    except NotSupportedError as reason:
+        why.append(str(reason))
+    if settings.holdout:
+        try:
+            found["holdout"] = response_holdout(panel, dip_form=response.dip_form, only=3)
+        except NotSupportedError as reason:
+            why.append(str(reason))
+    if profile is not None and len(profile):
+        try:
+            stores = fit_store_response(*history)
+            terms = [t for t in ("price", "display", "mailer") if stores.means["term"].eq(t).any()]
+            found["by_type"] = response_by_type(stores, profile, terms=terms)
+        except NotSupportedError as reason:
+            why.append(str(reason))
+    return dataclasses.replace(response, cautions=tuple(why), **found)
+
+
+def _answers(market: Market, neighbourhoods: Neighbourhoods, settings: PlanSettings) -> pd.DataFrame | None:
+    """Return how contacts were answered by channel and neighbourhood type, small numbers of people suppressed."""
+    if market.contacts is None or market.contacts.empty or market.customers is None:
+        return None
+    homes = market.customers.dropna(subset=["lon", "lat"])
+    known = neighbourhoods.table.dropna(subset=["neighbourhood"])
+    cells = points_to_cells(homes["lon"], homes["lat"], h3.get_resolution(int(known["cell"].iloc[0])))
+    types = known.set_index("cell")["supergroup"].reindex(cells).to_numpy()
+    type_of = pd.Series(types, index=homes["customer_id"]).dropna()
+    contacts = market.contacts.assign(neighbourhood=market.contacts["customer_id"].map(type_of))
+    contacts = contacts.dropna(subset=["neighbourhood"])
+    if contacts.empty:
+        return None
+    keys = ["channel", "neighbourhood"]
+    rates = channel_response(contacts, by="neighbourhood").set_index(keys)
+    people = contacts.groupby(keys)["customer_id"].nunique()
+    answered = contacts[contacts["responded"].astype(bool)].groupby(keys)["customer_id"].nunique()
+    table = pd.DataFrame(
+        {"customers": people, "responders": answered.reindex(people.index).fillna(0).astype(int)}
+    )
+    table = table.join(rates[["contacts", "rate", "low", "high", "expected"]]).reset_index()
+    told = ("rate", "low", "high", "expected")
+    hidden = suppress(
+        table,
+        "customers",
+        settings.privacy.k,
+        margins=(("channel",),),
+        dependent=["contacts", *told],
+        parts={"responders": told},
+    )
+    return hidden.table.drop(columns="suppressed")
 
 
 def past_spend(

@@ -8,11 +8,13 @@ from geomarket.promotions.plan import PromotionPlan
 from geomarket.promotions.planner import plan_promotions
 from geomarket.promotions.relationship import Relationship, fit_relationship
 from geomarket.promotions.response import PromotionResponse, fit_response
-from geomarket.promotions.rules import PromotionRules
+from geomarket.promotions.rules import Ban, Blackout, PromotionRules
 from geomarket.promotions.shrinkage import shrink
 from geomarket.promotions.stores import StoreResponse, fit_store_response, response_by_type
 
 __all__ = [
+    "Ban",
+    "Blackout",
     "PromotionPlan",
     "PromotionResponse",
     "PromotionRules",

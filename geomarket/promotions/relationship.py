@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy import stats
+from threadpoolctl import threadpool_limits
 
 from geomarket.errors import NotSupportedError
 from geomarket.promotions.grid import OfferGrid, offer_grids
@@ -140,7 +141,8 @@ def fit_relationship(
     refusals: list[tuple[str, str]] = []
     rows, own = [], []
     for trade in trades:
-        found = _fit_target(trade, trades, min_variation, refusals)
+        with threadpool_limits(1, user_api="blas"):
+            found = _fit_target(trade, trades, min_variation, refusals)
         rows += [row for row in found if row[2] != "own"]
         own += [row for row in found if row[2] == "own"]
     if not rows and not own:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 from scipy import stats
+from threadpoolctl import threadpool_limits
 
 from geomarket.errors import NotSupportedError
 from geomarket.promotions.relationship import Relationship
@@ -95,6 +96,9 @@ class PromotionResponse(Result):
         Errors on offers held out, from :func:`geomarket.promotions.response_holdout`.
     by_type : DataFrame or None
         Response by neighbourhood type, from :func:`geomarket.promotions.response_by_type`.
+    answers : DataFrame or None
+        How often contacts were answered by channel and neighbourhood type, few customers suppressed. An answer is not
+        an effect: only a test with a control group tells what a contact adds.
     """
 
     table: pd.DataFrame
@@ -113,6 +117,7 @@ class PromotionResponse(Result):
     relationship: Relationship | None = None
     holdout: pd.DataFrame | None = None
     by_type: pd.DataFrame | None = None
+    answers: pd.DataFrame | None = None
 
     def coefficients(self) -> pd.DataFrame:
         """Return estimates wide: index store_cluster and category, one column per term (NaN where refused)."""
@@ -285,13 +290,15 @@ def fit_response(
     rows, means, depths, forms = [], [], [], []
     needs = Needs(min_offers, min_skus, min_variation, max_influence, dip_form, form, term_names(panel))
     for category, mine in panel.groupby("category", observed=True, sort=True):
-        whole = fit_category(str(category), mine, needs, refusals)
-        if whole is None:
-            continue
+        # The matrices are small: more threads only wait for each other.
+        with threadpool_limits(1, user_api="blas"):
+            whole = fit_category(str(category), mine, needs, refusals)
+            if whole is None:
+                continue
+            lines, between = _shrunk_lines(str(category), mine, whole, needs, level, refusals)
         cut = mine.loc[mine["depth"] > 0, "depth"]
         depths.append((category, cut.min() if len(cut) else np.nan, cut.max() if len(cut) else np.nan))
         forms.append((category, whole.form, whole.zero_share))
-        lines, between = _shrunk_lines(str(category), mine, whole, needs, level, refusals)
         rows.extend(lines)
         means.extend(_mean_lines(str(category), whole, between, needs, level))
     table = pd.DataFrame(rows, columns=TABLE_COLUMNS)

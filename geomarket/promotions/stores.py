@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy import stats
+from threadpoolctl import threadpool_limits
 
 from geomarket.errors import NotSupportedError, TableError
 from geomarket.promotions.grid import OfferGrid, offer_grids
@@ -158,10 +159,12 @@ def fit_store_response(
             if not (grid.on & grid.listed)[members].any():
                 continue
             cell = _Cell.of(grid, np.asarray(members))
-            common, level_of = cell.common(min_variation, f"{grid.category} in {cluster}", refusals)
+            # The matrices are small: more threads only wait for each other.
+            with threadpool_limits(1, user_api="blas"):
+                common, level_of = cell.common(min_variation, f"{grid.category} in {cluster}", refusals)
+                own, errors, form = cell.own(level_of, {line[0]: line[1] for line in common}, min_offers)
+                lines, spread = _shrunk(cell, common, own, errors, form, level)
             means += [(str(cluster), grid.category, *line) for line in common]
-            own, errors, form = cell.own(level_of, {line[0]: line[1] for line in common}, min_offers)
-            lines, spread = _shrunk(cell, common, own, errors, form, level)
             rows.append(lines.assign(store_cluster=str(cluster), category=grid.category))
             spreads.append(spread.assign(store_cluster=str(cluster), category=grid.category))
     if not rows:
