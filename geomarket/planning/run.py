@@ -231,10 +231,16 @@ def run_plan(
             try:
                 response, promotions = keeper.do(
                     "Promotions",
-                    lambda: find_promotions(market, trade, demand, ranges, clusters, settings),
+                    lambda: find_promotions(
+                        *(market, trade, demand, ranges, clusters, settings),
+                        None if catchments is None else catchments.profile,
+                        neighbourhoods,
+                    ),
                     on=(
                         *(market.promotions, market.period, trade, demand, ranges.table, ranges.changes),
-                        *(clusters, settings.promotions, settings.plan),
+                        *(clusters, settings.promotions, settings.plan, settings.privacy),
+                        *(None if catchments is None else catchments.profile, neighbourhoods.table),
+                        market.contacts,
                     ),
                 )
             except NotSupportedError as reason:
