@@ -108,7 +108,8 @@ def _band(
 
 
 def _block(x: float, y: float, height: float, colour: str) -> str:
-    return f'<rect fill="{escape(colour)}" x="{x:.1f}" y="{y:.1f}" width="{_BLOCK:.0f}" height="{max(height, 0.8):.1f}"/>'
+    place = f'x="{x:.1f}" y="{y:.1f}" width="{_BLOCK:.0f}" height="{max(height, 0.8):.1f}"'
+    return f'<rect fill="{escape(colour)}" {place}/>'
 
 
 def _label(x: float, y: float, text: str, anchor: str) -> str:
