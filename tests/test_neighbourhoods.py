@@ -12,6 +12,7 @@ import pytest
 from geomarket.errors import NotSupportedError, SettingsError, TableError
 from geomarket.market.model import Variable
 from geomarket.neighbourhoods import NeighbourhoodClassifier, classify, name_types
+from geomarket.neighbourhoods.portraits import sensitive
 
 VARIABLES = (
     Variable("population", "residents", "count", "population", classify=False),
@@ -107,6 +108,30 @@ def test_an_unflagged_protected_label_never_enters_a_name():
     names = name_types(pd.DataFrame(rows).assign(unit="share"))
     assert all("Mixed households" in name for name in names.values())
     assert len(set(names.values())) == 5
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        "Gypsy or Irish Traveller", "arab", "rel_none religion", "cob_eu", "long-term sick or disabled", "deaf",
+        "heterosexual", "LGB+", "trade union members", "Labour voters", "never married", "cannot speak English",
+        "other ethnic group", "skin colour", "HIV", "mixed parentage", "synagogue", "political party membership",
+    ],
+)  # fmt: skip
+def test_labels_that_read_like_a_protected_trait_are_known(label):
+    assert sensitive(label)
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        "white-collar work", "living alone", "married couples with children", "renting privately", "studying full time",
+        "provides unpaid care", "works in caring occupations", "social rented", "terraced", "elementary occupations",
+        "aged 65 to 84", "communal establishment", "median rent", "without a car", "in a detached house",
+    ],
+)  # fmt: skip
+def test_everyday_labels_are_no_protected_trait(label):
+    assert not sensitive(label)
 
 
 def test_unpopulated_and_incomplete_cells_are_missing_and_counted():

@@ -26,7 +26,10 @@ _SENSITIVE = re.compile(
     r"\bblack\b|\bwhite\b(?!.collar)|\basian\b|african|caribbean|\bindian\b|chinese|pakistani|bangladesh|"
     r"hispanic|latin[oax]\b|\broma\b|native|indigenous|aborigin|māori|maori|pacific island|two or more races|"
     r"\bborn\b|\bcob\b|country of birth|foreign|immigra|migrant|nationalit|citizen|passport|asylum|refugee|"
-    r"language|\bspeak|english|disab|\bhealth\b|illness|mental|pregnan|maternity|\bsex(ual)?\b|gender|"
+    r"gyps(y|ies)|irish|\barabs?\b|british|polish|turkish|kurdish|somali|ukrainian|ancestr|parentage|skin colou?r|caste|"
+    r"atheis|agnostic|mosque|synagogue|quran|politic|\bvot(e|es|ed|ers?|ing)\b|party member|union member|genetic|"
+    r"\bdeaf|\bblind\b|\bsick(ness)?\b|wheelchair|impairment|dementia|autis|diabet|\bobes|\bhiv\b|\blgb|non.binary|"
+    r"language|\bspeak|english|disab|\bhealth\b|illness|mental|pregnan|maternity|\bsex\b|sexual|gender|"
     r"transgender|\bgay\b|lesbian|bisexual|\bmales?\b|\bfemales?\b|\bmen\b|\bwomen\b|mothers?\b|fathers?\b|"
     r"trade union|criminal|offen[cd]|civil partnership|same.sex|"
     r"marital|never.married|\bmarried\b(?! couples?| children| no children| with)|divorc|separated|widow",
