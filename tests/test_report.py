@@ -269,6 +269,7 @@ def test_map_shows_what_the_plan_holds(plan):
     assert {"neighbourhood", "trade:own_share", "trade:whitespace", "trade:penetration", "income"} <= set(
         views
     )
+    assert views["type:uncertainty"]["classLabels"][-1] == "0.90 or more", "undecided: a class of its own"
     assert views["supergroup"]["names"] == [f"{c} · {n}" for c, n in zip(key.codes, key.names)]
     assert views["supergroup"]["missing"] == plan.neighbourhoods.table["supergroup"].isna().sum()
     assert views["trade:penetration"]["missing"] == plan.customers.cells["penetration"].isna().sum()
