@@ -281,7 +281,10 @@ def credit_proven(
     cluster = demand["store_id"].map(clusters)
     key = pd.MultiIndex.from_arrays([cluster, demand["sku"]])
     listing = today.assign(cluster=today["store_id"].map(clusters)).groupby(["cluster", "sku"]).size()
-    share = listing.reindex(key).fillna(0).to_numpy() / cluster.map(clusters.value_counts()).to_numpy()
+    size = cluster.map(clusters.value_counts()).to_numpy()
+    share = listing.reindex(key).fillna(0).to_numpy() / size
+    anywhere = demand["sku"].map(today["sku"].value_counts()).fillna(0).to_numpy() / max(len(clusters), 1)
+    share = np.where(size * min_share < 1, np.maximum(share, anywhere), share)
     on_shelf = pd.MultiIndex.from_frame(demand[["store_id", "sku"]]).isin(
         pd.MultiIndex.from_frame(today[["store_id", "sku"]])
     )
