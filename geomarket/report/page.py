@@ -89,7 +89,7 @@ def render_report(plan: Any) -> str:
             migration=migration_section(plan, key),
             customers=customer_section(plan),
             clusters=doubted(plan, cluster_sections(plan, key), "clusters"),
-            store_groups=store_groups_section(plan),
+            store_groups=doubted(plan, store_groups_section(plan), "store_groups"),
             promotions=sections.promotion_section(plan),
             catchments=catchment_section(plan),
             targeting=targeting_section(plan),

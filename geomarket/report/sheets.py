@@ -12,6 +12,8 @@ from geomarket.report.map import neighbourhood_key, trade_by_type
 from geomarket.report.measurement_sheets import measurement_sheets
 from geomarket.report.range_sheets import range_sheets
 from geomarket.report.sheet_types import Field, Sheet
+from geomarket.report.store_groups import store_group_sheets
+from geomarket.report.validation import doubted_sheets
 
 __all__ = [
     "DECISIONS",
@@ -31,8 +33,9 @@ RANGE_SHEET = "Range by cluster"
 
 def plan_sheets(plan: Any) -> list[Sheet]:
     """Return the sheets of a plan, in the order of the workbook (without Read me and Data dictionary)."""
-    return [
+    sheets = [
         _store_clusters(plan),
+        *store_group_sheets(plan),
         _range_by_cluster(plan),
         _changes_by_store(plan),
         _promotions(plan),
@@ -44,6 +47,7 @@ def plan_sheets(plan: Any) -> list[Sheet]:
         _data_quality(plan),
         _set_aside(plan),
     ]
+    return doubted_sheets(plan, sheets)
 
 
 def _names(plan: Any) -> dict[str, str]:

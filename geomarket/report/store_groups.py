@@ -9,9 +9,10 @@ import pandas as pd
 
 from geomarket.report.names import natural_key
 from geomarket.report.numbers import count, money_short
+from geomarket.report.sheet_types import Field, Sheet
 from geomarket.report.tables import Table, frame_table
 
-__all__ = ["store_groups_section"]
+__all__ = ["store_group_sheets", "store_groups_section"]
 
 _CHANGES = {"moved": "moved", "opened": "new store", "closed": "no longer planned"}
 
@@ -30,6 +31,29 @@ def store_groups_section(plan: Any) -> dict[str, Any] | None:
         "moved": "" if moves is None else moves.summary()[0],
         "kept": bool(plan.settings.store_clusters.frozen and not plan.settings.store_clusters.refresh),
     }
+
+
+def store_group_sheets(plan: Any) -> list[Sheet]:
+    """Return the sheet of stores that moved against the frozen clustering, if there is one."""
+    moves = getattr(plan, "cluster_moves", None)
+    if moves is None:
+        return []
+    frame = moves.table.assign(name=_named(plan, moves.table["store_id"]))
+    fields = [
+        Field("store_id", "Store", "id", "Id of the store."),
+        Field("name", "Name", "text", "Name of the store."),
+        Field("before", "Frozen cluster", "id", "Its cluster in the frozen clustering."),
+        Field(
+            "after_matched",
+            "Made anew",
+            "id",
+            "Its cluster made anew, by the code of the cluster it continues.",
+        ),
+        Field("change", "Change", "text", "stayed, moved, opened or closed."),
+    ]
+    return [
+        Sheet("Cluster moves", f"Frozen store clusters against new ones: {moves.summary()[0]}", frame, fields)
+    ]
 
 
 def _numbers(plan: Any, evidence: Any) -> Table:
@@ -52,7 +76,6 @@ def _numbers(plan: Any, evidence: Any) -> Table:
         {
             "n_clusters": ("Clusters", "number", count),
             "bootstrap_ari": ("Stability", "number", share),
-            "silhouette": ("Separation", "number", share),
             "smallest": ("Stores in the smallest", "number", count),
             "net": (
                 "Net gain",

@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from geomarket.report.sheet_types import Sheet
 from geomarket.report.tables import Table
 
-__all__ = ["UNVALIDATED", "doubted", "is_validated"]
+__all__ = ["UNVALIDATED", "doubted", "doubted_sheets", "is_validated"]
 
 UNVALIDATED = "unvalidated"
 
 _MONEY = ("Gain", "Kept", "Promised", "Net", "Margin", "Claimed")
+_FIGURES = {"gain", "gain_holdout", "margin"}
 _TILES = ("net gain of going local, a year", "margin over today's ranges")
 _WHY = (
     "Unvalidated: it rests on forecasts of products that stores don't list yet, which run high if anything."
@@ -33,12 +35,24 @@ def doubted(plan: Any, section: Any, name: str) -> Any:
         Its demand knows whether it is validated.
     section : dict, list or None
         Plain values of the section.
-    name : {"verdict", "tiles", "clusters", "frontier", "ranges", "monday"}
+    name : {"verdict", "tiles", "clusters", "store_groups", "frontier", "ranges", "monday"}
         Which one.
     """
     if section is None or is_validated(plan):
         return section
     return _SECTIONS[name](section)
+
+
+def doubted_sheets(plan: Any, sheets: Sequence[Sheet]) -> list[Sheet]:
+    """Return the sheets of the workbook with the doubt over every table that shows such gains."""
+    if is_validated(plan):
+        return list(sheets)
+    return [
+        replace(sheet, intro=f"{sheet.intro} {_WHY}")
+        if sheet.name != "Promotions" and _FIGURES & {field.column for field in sheet.shown}
+        else sheet
+        for sheet in sheets
+    ]
 
 
 def _verdict(section: dict[str, Any]) -> dict[str, Any]:
@@ -48,8 +62,11 @@ def _verdict(section: dict[str, Any]) -> dict[str, Any]:
 
 
 def _tiles(tiles: Sequence[dict[str, str]]) -> list[dict[str, str]]:
+    """Mark the tiles of gains; one that says there is none needs no doubt."""
     return [
-        {**tile, "note": f"{UNVALIDATED}; {tile['note']}"} if tile["label"] in _TILES else tile
+        {**tile, "note": f"{UNVALIDATED}; {tile['note']}"}
+        if tile["label"] in _TILES and tile["value"] != "None"
+        else tile
         for tile in tiles
     ]
 
@@ -59,35 +76,31 @@ def _clusters(clusters: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         {
             **cluster,
             "margin": f"{cluster['margin']} {_WHY}" if cluster["margin"] else "",
-            "to_list": _heads(cluster["to_list"]),
+            "to_list": _marked(cluster["to_list"]),
         }
         for cluster in clusters
     ]
 
 
 def _tables(section: dict[str, Any]) -> dict[str, Any]:
-    marked = {key: _heads(value) if isinstance(value, Table) else value for key, value in section.items()}
-    lines = marked.get("lines")
-    return (
-        {**marked, "lines": [f"{line} {_WHY}" if i == 0 else line for i, line in enumerate(lines)]}
-        if lines
-        else marked
-    )
+    marked = {key: _marked(value) if isinstance(value, Table) else value for key, value in section.items()}
+    if lines := marked.get("lines"):
+        marked["lines"] = [f"{lines[0]} {_WHY}", *lines[1:]]
+    return marked
 
 
-def _heads(table: Table) -> Table:
-    """Return the table with the heads of its gains marked."""
-    columns = [
-        replace(column, label=f"{column.label}, {UNVALIDATED}") if column.label.startswith(_MONEY) else column
-        for column in table.columns
-    ]
-    return replace(table, columns=columns)
+def _marked(table: Table) -> Table:
+    """Return the table with its caption marked, if it shows money that might be gained."""
+    if not any(column.label.startswith(_MONEY) for column in table.columns):
+        return table
+    return replace(table, caption=f"{table.caption} ({UNVALIDATED})")
 
 
 _SECTIONS = {
     "verdict": _verdict,
     "tiles": _tiles,
     "clusters": _clusters,
+    "store_groups": _tables,
     "frontier": _tables,
     "ranges": _tables,
     "monday": _tables,
