@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from geomarket.assortment import RangeLimit, RangePlan, RangeRules, SolverOptions, plan_ranges
