@@ -31,6 +31,7 @@ __all__ = [
     "Window",
     "connect",
     "customer_category",
+    "customer_channel_trips",
     "customer_items",
     "customer_store_trips",
     "customer_totals",
@@ -38,6 +39,7 @@ __all__ = [
     "sales_by_period",
     "store_sku_periods",
     "trade_by_period",
+    "trade_on_pairs",
 ]
 
 Day: TypeAlias = str | dt.date | pd.Timestamp | None
@@ -334,6 +336,94 @@ def customer_category(
         .aggregate(trips=table.basket_id.nunique().cast("int64"), **_trade(table))
         .order_by(keys)
     )
+
+
+def customer_channel_trips(baskets: ir.Table, periods: Window | None = None) -> pd.DataFrame:
+    """Count each customer's trips by channel.
+
+    Parameters
+    ----------
+    baskets : ibis table
+        ``Market.baskets``.
+    periods : (start, end), optional
+        Half-open window of dates.
+
+    Returns
+    -------
+    DataFrame
+        customer_id, channel, trips (int: distinct baskets); ordered by both keys.
+
+    Examples
+    --------
+    >>> from geomarket.market.connection import baskets_table
+    >>> lines = pd.DataFrame({"customer_id": "c", "basket_id": [1, 1, 2], "store_id": "7", "date": "2024-01-05",
+    ...     "channel": ["store", "store", "online"], "sku": ["a", "b", "a"], "units": 1, "revenue": 2.0})
+    >>> customer_channel_trips(baskets_table(lines)).values.tolist()
+    [['c', 'online', 1], ['c', 'store', 1]]
+    """
+    table = _within(baskets, "date", periods)
+    keys = ["customer_id", "channel"]
+    return _fetch(
+        table.group_by(keys).aggregate(trips=table.basket_id.nunique().cast("int64")).order_by(keys)
+    )
+
+
+def trade_on_pairs(
+    baskets: ir.Table,
+    products: pd.DataFrame,
+    customers: pd.DataFrame,
+    pairs: pd.DataFrame,
+    periods: Window | None = None,
+) -> pd.DataFrame:
+    """Add up what some customers buy in a category, and how much of it is of certain SKUs in certain stores.
+
+    Parameters
+    ----------
+    baskets : ibis table
+        ``Market.baskets``.
+    products : DataFrame
+        ``Market.products``; sku and category are used.
+    customers : DataFrame
+        customer_id, category: who, and where.
+    pairs : DataFrame
+        store_id, sku: for instance what a plan takes off the shelf.
+    periods : (start, end), optional
+        Half-open window of dates.
+
+    Returns
+    -------
+    DataFrame
+        customer_id, category, revenue, on_pairs (money: the part of it on the pairs); ordered by both keys.
+
+    Examples
+    --------
+    >>> from geomarket.market.connection import baskets_table
+    >>> lines = pd.DataFrame({"customer_id": "c", "basket_id": [1, 2], "store_id": ["7", "8"],
+    ...     "date": "2024-01-05", "channel": "store", "sku": "a", "units": 1, "revenue": [4.0, 3.0]})
+    >>> products = pd.DataFrame({"sku": ["a"], "category": ["Tea"]})
+    >>> who = pd.DataFrame({"customer_id": ["c"], "category": ["Tea"]})
+    >>> gone = pd.DataFrame({"store_id": ["8"], "sku": ["a"]})
+    >>> trade_on_pairs(baskets_table(lines), products, who, gone).values.tolist()
+    [['c', 'Tea', 7.0, 3.0]]
+    """
+    keys = ["customer_id", "category"]
+    table = _with_products(_within(baskets, "date", periods), products, ["category"])
+    mine = table.semi_join(_strings(customers, keys), keys).select(*keys, "store_id", "sku", "revenue")
+    marked = mine.left_join(_strings(pairs, ["store_id", "sku"]).mutate(on_pair=True), ["store_id", "sku"])
+    zero = ibis.literal(0).cast("decimal(18, 2)")
+    return _fetch(
+        marked.group_by(keys)
+        .aggregate(
+            revenue=_money(marked.revenue),
+            on_pairs=_money(ibis.cases((marked.on_pair.notnull(), marked.revenue), else_=zero)),
+        )
+        .order_by(keys)
+    )
+
+
+def _strings(frame: pd.DataFrame, columns: list[str]) -> ir.Table:
+    small = ibis.memtable(frame[columns].drop_duplicates().astype(str))
+    return small.select(**{c: small[c].cast("string") for c in columns})
 
 
 def customer_items(

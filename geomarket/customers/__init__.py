@@ -6,6 +6,7 @@ from geomarket.customers.lifetime import BgNbd, GammaGamma
 from geomarket.customers.place import (
     Penetration,
     PlacedCustomers,
+    index_interval,
     penetration,
     place_customers,
     wilson_interval,
@@ -39,6 +40,7 @@ __all__ = [
     "channel_response",
     "check_lifetime",
     "cumulative_segments",
+    "index_interval",
     "lifetime_value",
     "penetration",
     "place_customers",

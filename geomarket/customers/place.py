@@ -20,7 +20,14 @@ from geomarket.safeguards import suppress
 if TYPE_CHECKING:
     import folium
 
-__all__ = ["Penetration", "PlacedCustomers", "penetration", "place_customers", "wilson_interval"]
+__all__ = [
+    "Penetration",
+    "PlacedCustomers",
+    "index_interval",
+    "penetration",
+    "place_customers",
+    "wilson_interval",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -127,6 +134,8 @@ class Penetration(Result):
         Customers in a cell without a type: in no type's count. None where hidden.
     outside : int or None
         Customers without a cell: in no count at all. None where hidden.
+    heavy_elsewhere : tuple of int or None
+        Heavy customers among the unplaced and among those outside. None where hidden.
     confidence : float
     k : int or None
         Threshold below which counts are already hidden; None for the full figures.
@@ -140,6 +149,7 @@ class Penetration(Result):
     k: int | None = None
     notes: tuple[str, ...] = field(default=())
     outside: int | None = 0
+    heavy_elsewhere: tuple[int | None, int | None] = (0, 0)
 
     def summary(self) -> list[str]:
         """Return where customers are over- and under-represented."""
@@ -217,13 +227,26 @@ class Penetration(Result):
         gone = set(totals.index[totals["customers"].isna()].fillna(""))
         typeless = None if "" in gone else self.unplaced
         nowhere = None if _NOWHERE in gone else self.outside
+        if valued:
+            gone = gone | set(totals.index[totals["heavy"].isna()].fillna(""))
+        heavy = [None if key in gone else n for key, n in zip(("", _NOWHERE), self.heavy_elsewhere)]
         n = int(self.cells["customers"].sum()) + (self.outside or 0)
         notes = _notes(self.table, typeless, nowhere, n, self.cells)
-        return replace(self, table=table, cells=cells, k=k, unplaced=typeless, outside=nowhere, notes=notes)
+        return replace(
+            self,
+            table=table,
+            cells=cells,
+            k=k,
+            unplaced=typeless,
+            outside=nowhere,
+            notes=notes,
+            heavy_elsewhere=(heavy[0], heavy[1]),
+        )
 
     def _nowhere(self) -> pd.DataFrame:
         """Those without a cell as one more cell of a kind of its own: they are part of the total too."""
-        row = {"cell": -1, "neighbourhood": _NOWHERE, "customers": self.outside or 0, "heavy": 0.0}
+        row = {"cell": -1, "neighbourhood": _NOWHERE, "customers": self.outside or 0}
+        row["heavy"] = float(self.heavy_elsewhere[1] or 0)
         frame = pd.DataFrame([{**row, "revenue": 0.0, "margin": 0.0}] if self.outside else [])
         return frame.reindex(columns=self.cells.columns).astype(self.cells.dtypes.to_dict())
 
@@ -318,7 +341,19 @@ def penetration(
         "penetration",
     ]
     notes = _notes(table, unplaced, outside, len(customers_cells) + outside, counted)
-    return Penetration(table, counted[columns], unplaced, confidence, None, notes, outside)
+    typeless = int(counted.loc[counted["neighbourhood"].isna(), "heavy"].fillna(0).sum())
+    abroad = _heavy_abroad(customers_cells, value, outside)
+    return Penetration(
+        table, counted[columns], unplaced, confidence, None, notes, outside, (typeless, abroad)
+    )
+
+
+def _heavy_abroad(placed: pd.DataFrame, value: pd.DataFrame | None, outside: int) -> int:
+    """Count the heavy customers who could not be placed."""
+    if value is None:
+        return 0
+    elsewhere = value.loc[~value["customer_id"].isin(placed["customer_id"]), "segment"]
+    return min(int((elsewhere == "heavy").sum()), outside)
 
 
 def wilson_interval(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,9 @@ from sklearn.linear_model import PoissonRegressor
 
 from geomarket.errors import NotSupportedError, SettingsError, TableError
 from geomarket.results import Result
+
+if TYPE_CHECKING:
+    import folium
 
 __all__ = ["Prospects", "quadrants", "score_prospects"]
 
@@ -107,6 +110,35 @@ class Prospects(Result):
         if not row["low"] > 1:
             text += " That is no better than chance: do not choose areas by it."
         return [text]
+
+    def explore(self, column: str = "score", **options: Any) -> folium.Map:
+        """Show where people like the customers live on a map that can be panned and zoomed.
+
+        Parameters
+        ----------
+        column : {"score", "rate", "prospects"}
+            Index (100 is average), expected customers per head, or people not yet customers times that rate.
+        **options
+            Passed to :func:`geomarket.explore_cells`: ``stores``, ``tooltip``, ``tiles``, ``palette``.
+
+        Returns
+        -------
+        folium.Map
+        """
+        from geomarket.hexmap import explore_cells
+
+        labels = {
+            "score": "Prospect score (100 is average)",
+            "rate": "Expected customers per head",
+            "prospects": "Prospects",
+        }
+        if column not in labels:
+            raise TableError(
+                f"prospects: there is no column {column!r} to show; choose from {', '.join(labels)}."
+            )
+        kind = {"rate": "rate", "prospects": "count"}.get(column, "mean")
+        options = {"label": labels[column], "kind": kind, "weight": "population", **options}
+        return explore_cells(self.table, column, **options)
 
     def plot(self, ax: Any = None) -> Any:
         """Draw customers found against people approached, best-scored cells first."""

@@ -137,7 +137,8 @@ def audit_folder(folder: str | Path, against: str | Path | None = None, k: int =
             )
         else:
             now = _with_parents(joined, resolution, earlier_resolution)
-            people = {**people, f"unplaced{EARLIER}": earlier_people.get("unplaced")}
+            before = {name: earlier_people.get(name) for name in ("unplaced", "unplaced_heavy")}
+            people = {**people, **{f"{name}{EARLIER}": value for name, value in before.items()}}
             notes.append(f"{compared:,} figures are shown in both runs and agree; the two were put together.")
     findings = _persons(pages)
     checked: list[dict[str, Any]] = []
@@ -285,17 +286,19 @@ def _with_total(
     """Add everybody, and those who are in no type or nowhere on the map, so that all adds up."""
     out = dict(tables)
     types = [c for c in _with_earlier(["neighbourhood"])[:2] if any(c in t.frame for t in tables.values())]
+    nowhere = {COUNT: people.get("outside"), "heavy": people.get("outside_heavy")}
     cells = [name for name, table in tables.items() if any(key.startswith("cell") for key in table.keys)]
     for name in cells:
         frame = tables[name].frame
         labelled = frame.assign(**{c: frame[c].fillna(NO_TYPE) for c in types if c in frame})
         row = dict.fromkeys((*tables[name].keys, *types), NOWHERE)
-        out[name] = replace(tables[name], frame=_plus(labelled, {**row, COUNT: people.get("outside")}))
+        out[name] = replace(tables[name], frame=_plus(labelled, {**row, **nowhere}))
     for name, table in tables.items():
         if name in types:
-            frame = _plus(table.frame, {name: NOWHERE, COUNT: people.get("outside")})
-            without = people.get("unplaced" if name == "neighbourhood" else f"unplaced{EARLIER}")
-            frame = _plus(frame, {name: NO_TYPE, COUNT: without})
+            frame = _plus(table.frame, {name: NOWHERE, **nowhere})
+            run = "" if name == "neighbourhood" else EARLIER
+            without = {COUNT: people.get(f"unplaced{run}"), "heavy": people.get(f"unplaced_heavy{run}")}
+            frame = _plus(frame, {name: NO_TYPE, **without})
             out[name] = replace(table, frame=frame)
     total: dict[str, Any] = {COUNT: [float(people["customers"])]}
     segments = valued.get("segment") if valued else None

@@ -8,6 +8,7 @@ from typing import Any
 import geopandas as gpd
 import pandas as pd
 
+from geomarket.planning.dictionary_people import COLUMNS_OF_PEOPLE, MEANINGS_OF_PEOPLE
 from geomarket.planning.dictionary_reach import COLUMNS_OF, MEANINGS
 
 __all__ = ["TABLE_MEANINGS", "table_dictionary"]
@@ -32,6 +33,8 @@ TABLE_MEANINGS = {
     "quarantine": "Rows of the input that could not be used, up to a cap per reason.",
     "data_quality": "One row per finding of the checks on the input.",
     "conservation": "One row per layer and variable: totals before and after the way to hexagons.",
+    "area_layers": "One row per layer of areas: vintage, source, and how much of the grid it covers.",
+    "neighbourhood_corrections": "One row per type renamed or hexagon moved to another type by hand.",
     "store_clusters": "One row per store cluster and feature: what sets it apart.",
     "catchments": "One row per store and hexagon of its core trade area.",
     "catchment_profile": "One row per store and neighbourhood type: where its trade comes from.",
@@ -49,6 +52,7 @@ TABLE_MEANINGS = {
     "test_products": "One row per product whose sales the test measures.",
     "dictionary": "This table: what every column means.",
     **MEANINGS,
+    **MEANINGS_OF_PEOPLE,
 }
 
 _TRADE_YEAR = "a year, in the catchment model's unit (customers or money)"
@@ -388,7 +392,25 @@ _IN_TABLE = {
         "meaning": "What it holds.",
         "table": "Table in the folder tables.",
     },
+    "area_layers": {
+        "vintage": "Year the figures are from.",
+        "source": "Where they are from.",
+        "areas": "Areas of the layer.",
+        "variables": "Variables taken from it.",
+        "uncovered": "Largest share of one of its totals that lies outside the grid and was not placed.",
+        "cells": "Hexagons of the grid that it reaches.",
+        "coverage": "Mean share of a hexagon's surface that it covers.",
+    },
+    "neighbourhood_corrections": {
+        "kind": "rename (of a type) or override (of a hexagon).",
+        "target": "Code of the type, or H3 index of the hexagon.",
+        "old": "Name, or code of the type, before.",
+        "new": "Name, or code of the type, since.",
+        "reason": "Why.",
+        "author": "Who decided.",
+    },
     **COLUMNS_OF,
+    **COLUMNS_OF_PEOPLE,
 }
 _KINDS = {"count": "residents or households", "rate": "share, 0 to 1", "mean": "mean"}
 

@@ -148,6 +148,7 @@ def plan_tables(plan: Plan) -> dict[str, pd.DataFrame]:
         "quarantine": plan.market.quarantine.astype("str"),
         "data_quality": plan.market.quality,
         "conservation": plan.hexes.conservation,
+        "area_layers": plan.hexes.layers,
         "store_clusters": plan.store_clusters.profile,
         "store_cluster_members": plan.store_clusters.table,
     }

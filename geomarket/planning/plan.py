@@ -10,6 +10,8 @@ import pandas as pd
 from geomarket.results import Result
 
 if TYPE_CHECKING:
+    import folium
+
     from geomarket.assortment import RangePlan
     from geomarket.catchments import Catchments
     from geomarket.customers import Penetration
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from geomarket.planning.fairness import Fairness
     from geomarket.planning.jobs import Failure
     from geomarket.planning.measurement import PlannedTest
+    from geomarket.planning.people import People
     from geomarket.planning.rehearsal import Rehearsal
     from geomarket.planning.targeting import Targeting
     from geomarket.planning.whatifs import WhatIfs
@@ -64,6 +67,8 @@ class Plan(Result):
         Stores that changed cluster against a frozen clustering; None where none was given.
     rehearsal
         What the ranges bring on periods they were not planned on, against today's; None where it could not be told.
+    people
+        What customers are worth, whom to talk to, where more of them live: groups only; None where it was skipped.
     experiment
         The test of the plan: which stores change first, which wait, what can be seen; None where it was skipped.
     overrides : DataFrame or None
@@ -101,7 +106,33 @@ class Plan(Result):
     failures: tuple[Failure, ...] = ()
     rehearsal: Rehearsal | None = None
     experiment: PlannedTest | None = None
+    people: People | None = None
     overrides: pd.DataFrame | None = None
+
+    def explore(self, column: str | None = None, **options: Any) -> folium.Map:
+        """Show the market with its own stores on a map that can be panned and zoomed.
+
+        Parameters
+        ----------
+        column : str or None
+            None: neighbourhood types. ``own_share``, ``market`` or ``whitespace`` of the catchments, ``penetration`` of
+            the customers, or a census variable.
+        **options
+            Passed to :func:`geomarket.explore_cells`: ``tooltip``, ``tiles``, ``palette``.
+
+        Returns
+        -------
+        folium.Map
+        """
+        options = {"stores": self.market.stores.dropna(subset=["lon", "lat"]), **options}
+        if column is None:
+            return self.neighbourhoods.explore(**options)
+        if self.catchments is not None and column in ("own_share", "market", "whitespace"):
+            return self.catchments.explore(column, **options)
+        if self.customers is not None and column == "penetration":
+            # counts below the threshold are gone from a plan's customers already
+            return self.customers.explore(column, k=None, **options)
+        return self.hexes.explore(column, **options)
 
     @property
     def table(self) -> pd.DataFrame:  # type: ignore[override]
@@ -114,6 +145,7 @@ class Plan(Result):
             self.frontier,
             self.neighbourhoods,
             self.customers,
+            self.people,
             self.catchments,
             self.store_clusters,
             self.demand,

@@ -27,6 +27,7 @@ from geomarket.planning.measurement import try_test
 from geomarket.planning.new_lines import add_new_skus
 from geomarket.planning.offers import find_promotions
 from geomarket.planning.overrides import with_outcome
+from geomarket.planning.people import try_people
 from geomarket.planning.plan import Plan
 from geomarket.planning.range_jobs import RangeJobs
 from geomarket.planning.ranging import RangeBrief, find_overrides, find_ranges
@@ -35,6 +36,7 @@ from geomarket.planning.targeting import try_targeting
 from geomarket.planning.trade import Trade, current_trade
 from geomarket.planning.transfer import find_transference
 from geomarket.planning.whatifs import find_what_ifs
+from geomarket.safeguards.published import publishable_findings
 from geomarket.store_clusters import clustering_version
 
 __all__ = ["STAGES", "run_plan"]
@@ -53,6 +55,7 @@ STAGES = (
     "Targeting",
     "Fairness",
     "Measurement",
+    "Customer value",
 )
 
 NO_SUBSTITUTION = (
@@ -261,7 +264,16 @@ def run_plan(
             *(market, trade, ranges, rehearsal, promotions, catchments, features, hexes.resolution, settings),
             skipped,
         )
+    with watch.stage("Customer value"):
+        people = try_people(market, hexes, neighbourhoods, customers, catchments, ranges, settings, skipped)
+        notes += [
+            *(customers.notes if customers is not None else ()),
+            *(people.notes if people is not None else ()),
+        ]
 
+    # from here on all is for others to read
+    quality, quarantine = publishable_findings(market.quality, market.quarantine, settings.privacy.k)
+    market = dataclasses.replace(market, quality=quality, quarantine=quarantine)
     notes += [f"NOT PLANNED: {failure.name}. {failure.message}" for failure in range_jobs.failures]
     notes += [*hexes.notes, *neighbourhoods.notes, *trade.notes, *([why_not] if why_not else [])]
     plan = Plan(
@@ -290,6 +302,7 @@ def run_plan(
         targeting=targeting,
         fairness=fairness,
         experiment=experiment,
+        people=people,
     )
     return dataclasses.replace(plan, manifest=_manifest(plan, trade))
 
@@ -376,6 +389,9 @@ def _people_counted(plan: Plan) -> dict[str, int | None]:
         "customers": len(plan.market.customers),
         "unplaced": plan.customers.unplaced,
         "outside": plan.customers.outside,
+        "unplaced_heavy": plan.customers.heavy_elsewhere[0],
+        "outside_heavy": plan.customers.heavy_elsewhere[1],
+        **({"with_baskets": plan.people.with_baskets} if plan.people is not None else {}),
     }
 
 
