@@ -9,6 +9,8 @@ import pandas as pd
 
 __all__ = ["Result"]
 
+_SHOWN = 8
+
 
 class Result:
     """Mixin of the frozen result dataclasses: shows itself in a notebook.
@@ -32,5 +34,7 @@ class Result:
 
     def _repr_html_(self) -> str:
         points = "".join(f"<li>{html.escape(line)}</li>" for line in self.summary())
-        head = self.table.drop(columns="geometry", errors="ignore").head(8)
-        return f"<h4>{html.escape(type(self).__name__)}</h4><ul>{points}</ul>{pd.DataFrame(head).to_html()}"
+        head = self.table.drop(columns="geometry", errors="ignore").head(_SHOWN)
+        left_out = len(self.table) - len(head)
+        more = f"<p>{left_out:,} more rows in <code>.table</code></p>" if left_out > 0 else ""
+        return f"<h4>{html.escape(type(self).__name__)}</h4><ul>{points}</ul>{pd.DataFrame(head).to_html()}{more}"

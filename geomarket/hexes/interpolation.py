@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,9 @@ from geomarket.hexes.population_points import spread_by_points
 from geomarket.hexes.resolution import check_support, people_of
 from geomarket.market.model import AreaLayer, Variable
 from geomarket.results import Result
+
+if TYPE_CHECKING:
+    import folium
 
 __all__ = ["CONSERVATION_COLUMNS", "CONSERVATION_TOLERANCE", "HexLayer", "interpolate"]
 
@@ -96,6 +99,39 @@ class HexLayer(Result):
     conservation: pd.DataFrame
     checks: pd.DataFrame
     notes: tuple[str, ...] = ()
+
+    def explore(self, column: str | None = None, **options: Any) -> folium.Map:
+        """Show one variable of the layer on a map that can be panned and zoomed.
+
+        Parameters
+        ----------
+        column : str or None
+            A variable or ``coverage``; None: the first variable.
+        **options
+            Passed to :func:`geomarket.explore_cells`: ``stores``, ``tooltip``, ``tiles``, ``palette``.
+
+        Returns
+        -------
+        folium.Map
+
+        Raises
+        ------
+        TableError
+            If there is no such column; the message names those there are.
+        """
+        from geomarket.hexmap import explore_cells
+
+        known = {variable.name: variable for variable in self.variables}
+        column = column if column is not None else next(iter(known), "coverage")
+        if column != "coverage" and column not in known:
+            raise TableError(
+                f"{self.name}: there is no variable {column!r}; choose from {', '.join([*known, 'coverage'])}."
+            )
+        shown = known.get(column)
+        looks = {"label": "Covered share", "kind": "rate", "unit": "share"}
+        if shown is not None:
+            looks = {"label": shown.label, "kind": shown.kind, "unit": shown.unit}
+        return explore_cells(self.table, column, **{**looks, **options})
 
     def summary(self) -> list[str]:
         """Say how many cells, whether totals were kept, and what was found in the layer."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from geomarket.errors import NotSupportedError, SettingsError, TableError
 from geomarket.promotions.contact_choice import NOBODY, Choice, choose_contacts
 from geomarket.results import Result
+
+if TYPE_CHECKING:
+    import folium
 
 __all__ = ["AddressedContacts", "DoorDrops", "leaflet_values", "target_customers", "target_hexagons"]
 
@@ -74,6 +77,28 @@ class DoorDrops(Result):
             f"They carry {self.table['benefit'].sum() / whole:.0%} of what the leaflets would bring at every door.",
             *self.notes,
         ]
+
+    def explore(self, column: str = "reason", **options: Any) -> folium.Map:
+        """Show which hexagons get leaflets, and why others get none, on a map that can be panned and zoomed.
+
+        Parameters
+        ----------
+        column : {"reason", "drops", "doors", "benefit", "cost", "net"}
+            What the hexagons are coloured by.
+        **options
+            Passed to :func:`geomarket.explore_cells`: ``stores``, ``tooltip``, ``tiles``, ``palette``.
+
+        Returns
+        -------
+        folium.Map
+        """
+        from geomarket.hexmap import explore_cells
+
+        if column not in self.cells or column == "cell":
+            known = ", ".join(name for name in self.cells if name != "cell")
+            raise TableError(f"door drops: there is no column {column!r} to show; choose from {known}.")
+        looks = {"label": f"Door drops: {column}", "kind": "count"}
+        return explore_cells(self.cells, column, **{**looks, **options})
 
     def plot(self, ax: Any = None) -> Any:
         """Draw net gain against money spent, best drops first."""
