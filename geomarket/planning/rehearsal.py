@@ -44,9 +44,9 @@ class Rehearsal(Result):
     ----------
     table : DataFrame
         ranges ("today", "first phase", "all phases", "whole plan" with what waits), margin, gain, low, high (money a
-        year, on the reporting periods; 90 %), gain_share, low_share, high_share (of today's margin), claimed, claimed_share (gain
-        by the forecasts the ranges were chosen by: in sample), listed (what the new listings earn, by forecasts of
-        SKUs the stores don't carry), delisted (what the delisted SKUs earned), changes (listings and delistings).
+        year, on the reporting periods; 90 %), gain_share, low_share, high_share (of today's margin), claimed,
+        claimed_share (gain by the forecasts the ranges were chosen by: in sample), listed (what the new listings
+        earn, by forecasts of SKUs the stores don't carry), delisted (what the delisted SKUs earned), changes.
     categories : DataFrame
         category and, for all phases, today, gain, low, high, gain_share.
     stores : DataFrame
@@ -69,9 +69,9 @@ class Rehearsal(Result):
         bound = " at most" if NO_SUBSTITUTION in self.notes else ""
         lines = [
             f"Ranges planned on one part of the periods and valued on another bring{bound} "
-            f"{self._money(every['gain'])} a year more than today's ({every['gain_share']:+.1%}; 90 % interval {every['low_share']:+.1%} to "
-            f"{every['high_share']:+.1%}), {self._money(first['gain'])} ({first['gain_share']:+.1%}) of it from the "
-            "first phase of changes.",
+            f"{self._money(every['gain'])} a year more than today's ({every['gain_share']:+.1%}; 90 % interval "
+            f"{every['low_share']:+.1%} to {every['high_share']:+.1%}), {self._money(first['gain'])} "
+            f"({first['gain_share']:+.1%}) of it from the first phase of changes.",
             f"New listings earn {self._money(every['listed'])} by forecasts of SKUs their stores do not carry, and "
             f"{self._money(every['delisted'])} of today's margin is given up: only a trial can prove the first.",
             f"The forecasts the ranges were chosen by claim {every['claimed_share']:+.1%}: in sample, and flattering.",

@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from geomarket.report.charts import decay_chart, frontier_chart, interval_chart, waterfall_chart
 from geomarket.report.numbers import count, money, money_short, money_tick, percent, plural, signed
+from geomarket.report.ranges import category_verdicts, changes_tile, first_phase, gain_tile
 from geomarket.report.tables import Cell, Column, Table, frame_table
 
 __all__ = [
@@ -80,8 +81,6 @@ def kpi_tiles(plan: Any) -> list[dict[str, str]]:
     """Return the six figures a director asks for first."""
     currency = plan.market.currency
     clusters = plan.store_clusters.table
-    actions = plan.ranges.changes["action"].value_counts()
-    listed, delisted = int(actions.get("list", 0)), int(actions.get("delist", 0))
     n_stores = max(1, clusters["store_id"].nunique())
     tiles = []
     row = chosen_row(plan)
@@ -103,13 +102,8 @@ def kpi_tiles(plan: Any) -> list[dict[str, str]]:
             "note": plural(n_stores, "store"),
         }
     )
-    tiles.append(
-        {
-            "value": f"{listed + delisted:,}",
-            "label": "changes to make",
-            "note": f"{listed / n_stores:.1f} to list and {delisted / n_stores:.1f} to delist a store",
-        }
-    )
+    gain = gain_tile(plan)
+    tiles += [changes_tile(plan), *([gain] if gain else [])]
     types = plan.neighbourhoods.table["supergroup"].nunique()
     people = float(plan.hexes.table["population"].sum()) if "population" in plan.hexes.table else float("nan")
     tiles.append(
@@ -177,6 +171,8 @@ def frontier_section(plan: Any) -> dict[str, Any]:
         return money_short(value, currency)
 
     return {
+        "why": list(getattr(plan.frontier.verdict, "explanation", ())),
+        "categories": category_verdicts(plan),
         "wide": draw(720, 340),
         "narrow": draw(360, 300),
         "series": list(series),
@@ -203,9 +199,19 @@ def monday_section(plan: Any) -> dict[str, Any]:
     """Return what each store has to change, and the changes worth most."""
     changes = plan.ranges.changes
     names = plan.market.stores.set_index("store_id")["name"].astype("str")
+    first = first_phase(changes)
     made = changes[changes["action"] != "keep"]
-    counted = changes.groupby(["store_id", "action"]).size().unstack(fill_value=0)
-    counted = counted.reindex(columns=["list", "delist", "keep"], fill_value=0).reset_index()
+    counted = first.groupby(["store_id", "action"]).size().unstack(fill_value=0)
+    counted = counted.reindex(index=sorted(changes["store_id"].unique()), fill_value=0)
+    counted = counted.reindex(columns=["list", "delist"], fill_value=0).rename_axis("store_id").reset_index()
+    later = made["store_id"].value_counts().sub(first["store_id"].value_counts(), fill_value=0)
+    counted["later"] = counted["store_id"].map(later).fillna(0).astype(int)
+    counted["keep"] = (
+        counted["store_id"]
+        .map(changes.loc[changes["action"] == "keep", "store_id"].value_counts())
+        .fillna(0)
+        .astype(int)
+    )
     clusters = plan.store_clusters.table.set_index("store_id")["store_cluster"]
     counted["store"] = counted["store_id"].map(names).fillna(counted["store_id"])
     counted["store_cluster"] = counted["store_id"].map(clusters)
@@ -215,7 +221,7 @@ def monday_section(plan: Any) -> dict[str, Any]:
         [
             Cell(str(row["store"]), note=str(row["store_id"])),
             Cell(str(row["store_cluster"])),
-            *(Cell(f"{row[action]:,}", float(row[action])) for action in ("list", "delist", "keep")),
+            *(Cell(f"{row[action]:,}", float(row[action])) for action in ("list", "delist", "later", "keep")),
         ]
         for row in counted.to_dict("records")
     ]
@@ -224,6 +230,7 @@ def monday_section(plan: Any) -> dict[str, Any]:
         Column("Cluster"),
         Column("To list", "number"),
         Column("To delist", "number"),
+        Column("Later", "number"),
         Column("Stay", "number"),
     ]
     lines = plan.ranges.table
@@ -231,8 +238,9 @@ def monday_section(plan: Any) -> dict[str, Any]:
         ["margin", "store_cluster", "sku"], ascending=[False, True, True]
     )
     return {
-        "count": plural(len(made), "change"),
-        "stores": plural(made["store_id"].nunique(), "store"),
+        "count": plural(len(first), "change"),
+        "stores": plural(first["store_id"].nunique(), "store"),
+        "later": f"{len(made) - len(first):,}" if len(made) > len(first) else "",
         "by_store": Table("Changes by store", store_heads, by_store),
         "top": _top_listings(plan, top.head(min(_TOP_LISTINGS, int(plan.settings.report.max_changes)))),
     }
@@ -409,14 +417,6 @@ def promotion_section(plan: Any) -> dict[str, Any] | None:
     }
 
 
-def decay_section(plan: Any) -> dict[str, Any] | None:
-    """Return how far away own stores' trade comes from, by the catchment model."""
-    if plan.catchments is None or "km" not in plan.catchments.table:
-        return None
-    table = plan.catchments.table
-    own = table[table["own"].astype(bool) & table["demand"].gt(0) & table["km"].notna()]
-    if own.empty:
-        return None
 def _seen_by_distance(plan: Any) -> list[tuple[float, float]]:
     """Share of known customers' trips from within a distance, at the ends of the distance bands."""
     details = getattr(plan, "catchment_details", None)
@@ -426,6 +426,14 @@ def _seen_by_distance(plan: Any) -> list[tuple[float, float]]:
     return list(zip(known["to"].tolist(), known["observed"].cumsum().tolist()))
 
 
+def decay_section(plan: Any) -> dict[str, Any] | None:
+    """Return how far away own stores' trade comes from, by the catchment model."""
+    if plan.catchments is None or "km" not in plan.catchments.table:
+        return None
+    table = plan.catchments.table
+    own = table[table["own"].astype(bool) & table["demand"].gt(0) & table["km"].notna()]
+    if own.empty:
+        return None
     ordered = own.sort_values("km")
     km, trade = ordered["km"].to_numpy(dtype=float), ordered["demand"].cumsum().to_numpy(dtype=float)
     share = trade / trade[-1]
