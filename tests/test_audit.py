@@ -193,6 +193,27 @@ def test_a_list_of_people_is_seen(folder):
     assert found.table["problem"].tolist() == ["row per person"]
 
 
+def test_a_contact_list_is_in_order_only_where_it_was_asked_for_by_name(folder):
+    (folder / "campaigns").mkdir()
+    (folder / "campaigns" / "contacts_mail.csv").write_text("customer_id,period\nc0001,2024-01-01\n")
+    assert audit_folder(folder).table["problem"].tolist() == ["row per person"]
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["settings"] = {"targeting": {"contact_lists": ["mail"]}}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    found = audit_folder(folder)
+    assert found.passed
+    assert "asked for by name" in " ".join(found.notes)
+
+
+def test_exports_are_read_as_well(folder):
+    frame = pd.read_parquet(folder / "tables" / "customers_by_neighbourhood.parquet")
+    (folder / "exports").mkdir()
+    frame.to_csv(folder / "exports" / "customers_by_neighbourhood.csv", index=False)
+    assert audit_folder(folder).passed
+    frame.assign(customers=3).to_csv(folder / "exports" / "customers_by_neighbourhood.csv", index=False)
+    assert "contradiction" in set(audit_folder(folder).table["problem"])
+
+
 def test_two_runs_together_tell_more_than_each(tmp_path):
     """Moved borders: the types of both runs are safe, their difference is a handful of people."""
     people, _, types, _ = world()

@@ -95,8 +95,9 @@ class _Table:
 def audit_folder(folder: str | Path, against: str | Path | None = None, k: int = 10) -> FolderAudit:
     """Bound every hidden count of customers from all that a finished output folder publishes.
 
-    Read are all tables, all sheets of the workbook and all tables of the report that count customers, or list them
-    one by one. What one of them shows is known; a count is hidden only if all hide it. The attacker adds up hexagons to
+    Read are all tables (Parquet and CSV), all sheets of workbooks and all tables of pages that count customers, or
+    list them one by one; such a list is in order only for a channel that the settings asked a contact list for by
+    name. What one of them shows is known; a count is hidden only if all hide it. The attacker adds up hexagons to
     types, types to everybody, parts to wholes, and with ``against`` all this across two runs.
 
     Parameters
@@ -140,7 +141,10 @@ def audit_folder(folder: str | Path, against: str | Path | None = None, k: int =
             before = {name: earlier_people.get(name) for name in ("unplaced", "unplaced_heavy")}
             people = {**people, **{f"{name}{EARLIER}": value for name, value in before.items()}}
             notes.append(f"{compared:,} figures are shown in both runs and agree; the two were put together.")
-    findings = _persons(pages)
+    findings = _persons([p for p in pages if not _asked_for(p, people)])
+    notes += [
+        f"{p.source} lists single persons: it was asked for by name." for p in pages if _asked_for(p, people)
+    ]
     checked: list[dict[str, Any]] = []
     narrowest = [np.inf]
     for group in _groups(now, people):
@@ -168,7 +172,15 @@ def _read(folder: Path) -> tuple[list[Page], dict[str, Any], int]:
         raise SettingsError(
             f"{folder}: its run did not end, or it isn't one of geomarket's. Run the plan again."
         )
-    return read_pages(folder), dict(manifest.get("people") or {}), int(manifest.get("resolution", 0))
+    people = dict(manifest.get("people") or {})
+    targeting = (manifest.get("settings") or {}).get("targeting") or {}
+    people["lists"] = list(targeting.get("contact_lists") or [])
+    return read_pages(folder), people, int(manifest.get("resolution", 0))
+
+
+def _asked_for(page: Page, people: Mapping[str, Any]) -> bool:
+    names = {f"contacts_{channel}.csv" for channel in people.get("lists", ())}
+    return Path(page.source.removeprefix("earlier ")).name in names
 
 
 def _persons(pages: Iterable[Page]) -> list[tuple[Any, ...]]:

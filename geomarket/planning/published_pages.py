@@ -36,7 +36,7 @@ class Page:
 
 
 def read_pages(folder: Path) -> list[Page]:
-    """Return all that a folder publishes about people, Parquet tables first.
+    """Return all that a folder publishes about people, tables first; then exports, workbooks, pages.
 
     Raises
     ------
@@ -52,7 +52,9 @@ def read_pages(folder: Path) -> list[Page]:
                 pages.append(Page(f"tables/{path.name}", frame, True))
         except (OSError, pa.ArrowException) as error:
             raise SettingsError(f"{path}: can't be read as Parquet ({error}). Run the plan again.") from error
-    for path in sorted(folder.glob("*.xlsx")):
+    for path in sorted(folder.rglob("*.csv")):
+        pages += _csv(path, str(path.relative_to(folder)))
+    for path in sorted(folder.rglob("*.xlsx")):
         pages += _sheets(path)
     for path in sorted(folder.rglob("*.html")):
         pages += _html_tables(path, str(path.relative_to(folder)))
@@ -66,6 +68,19 @@ def _about_people(names: list[str]) -> bool:
 def _wanted(names: list[str]) -> list[str]:
     kept = {*KEYS, *PERSON_KEYS, COUNT, *PARTS, *GIVES_AWAY, f"{COUNT}_a", f"{COUNT}_b"}
     return [name for name in names if name in kept]
+
+
+def _csv(path: Path, name: str) -> list[Page]:
+    try:
+        # every figure as it stands: ids must not become numbers
+        frame = pd.read_csv(path, dtype=str)
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"{path}: can't be read as CSV ({error}). Run the plan again.") from error
+    if not _about_people(list(frame.columns)):
+        return []
+    frame = _keyed(frame)
+    figures = [str(c) for c in frame if c not in KEYS and c not in PERSON_KEYS]
+    return [Page(name, frame.assign(**{c: _figures(frame[c].fillna("")) for c in figures}), False)]
 
 
 def _sheets(path: Path) -> list[Page]:
