@@ -8,6 +8,7 @@ from dataclasses import replace
 import pandas as pd
 
 from geomarket import engine
+from geomarket.assortment import RangePlan
 from geomarket.demand import (
     Demand,
     Family,
@@ -22,7 +23,9 @@ from geomarket.errors import NotSupportedError, SettingsError
 from geomarket.market import Market, PlanSettings
 from geomarket.planning.trade import Trade
 
-__all__ = ["add_new_skus"]
+__all__ = ["add_new_skus", "mark_new_skus"]
+
+_NEW = "sold nowhere yet, forecast from its attributes"
 
 
 def add_new_skus(
@@ -151,3 +154,30 @@ def _launches(
         )
     except NotSupportedError:
         return None
+
+
+def mark_new_skus(ranges: RangePlan, demand: Demand) -> RangePlan:
+    """Say of every line with a new SKU that its figures are a forecast from attributes.
+
+    Parameters
+    ----------
+    ranges : RangePlan
+        With a reason for each line.
+    demand : Demand
+        With family "attributes" for new SKUs.
+
+    Returns
+    -------
+    RangePlan
+    """
+    new = set(demand.table.loc[demand.table["family"] == "attributes", "sku"])
+    if not new:
+        return ranges
+    marked = {}
+    for name in ("table", "changes"):
+        frame = getattr(ranges, name)
+        mine = frame["sku"].isin(new)
+        marked[name] = frame.assign(
+            reason=frame["reason"].mask(mine, f"{_NEW}; " + frame["reason"].astype("str"))
+        )
+    return replace(ranges, **marked)

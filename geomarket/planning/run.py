@@ -24,7 +24,7 @@ from geomarket.planning.fairness import try_fairness
 from geomarket.planning.jobs import JobOptions
 from geomarket.planning.keeping import Keeper
 from geomarket.planning.measurement import try_test
-from geomarket.planning.new_lines import add_new_skus
+from geomarket.planning.new_lines import add_new_skus, mark_new_skus
 from geomarket.planning.offers import find_promotions
 from geomarket.planning.overrides import with_outcome
 from geomarket.planning.people import try_people
@@ -213,7 +213,7 @@ def run_plan(
             demand = dataclasses.replace(demand, table=with_transfer(demand, trade.products, transference))
         overrides = find_overrides(settings, clusters.labels, trade)
         brief = RangeBrief(market, trade, settings, clusters.labels, transference, overrides)
-        ranges = find_ranges(demand.table, brief, range_jobs)
+        ranges = mark_new_skus(find_ranges(demand.table, brief, range_jobs), demand)
         notes += transference.summary() if transference is not None else [NO_SUBSTITUTION]
         if overrides is not None:
             market = dataclasses.replace(market, inputs={**market.inputs, **overrides.sources})
