@@ -64,6 +64,8 @@ def find_promotions(
     history = (by_pair, offers, trade.pairs, by_cluster, trade.products, trade.periods)
     panel = promotion_panel(*history)
     dip_form: Literal["after", "depth"] = "after" if market.period == "week" else "depth"
+    if profile is not None and neighbourhoods is not None:
+        profile = _coarse_enough(profile, neighbourhoods)
     response = _with_context(fit_response(panel, dip_form=dip_form), panel, history, profile, chosen)
     if neighbourhoods is not None:
         response = dataclasses.replace(response, answers=_answers(market, neighbourhoods, settings))
@@ -160,6 +162,15 @@ def _with_context(
         except NotSupportedError as reason:
             why.append(str(reason))
     return dataclasses.replace(response, cautions=tuple(why), **found)
+
+
+def _coarse_enough(profile: pd.DataFrame, neighbourhoods: Neighbourhoods) -> pd.DataFrame:
+    """Put supergroups for the finest types where there are fewer than two stores for each of those."""
+    if profile["store_id"].nunique() >= 2 * profile["neighbourhood"].nunique():
+        return profile
+    whole = neighbourhoods.table.dropna(subset=["neighbourhood"]).drop_duplicates("neighbourhood")
+    supergroup = profile["neighbourhood"].map(whole.set_index("neighbourhood")["supergroup"])
+    return profile.assign(neighbourhood=supergroup.fillna(profile["neighbourhood"]))
 
 
 def _answers(market: Market, neighbourhoods: Neighbourhoods, settings: PlanSettings) -> pd.DataFrame | None:

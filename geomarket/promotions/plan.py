@@ -101,10 +101,10 @@ class PromotionPlan(Result):
         notes = []
         known = self.sources.get("cannibalisation", ())
         if len(known):
+            of = int(self.sources.get("categories", len(known)))
+            rest = "" if len(known) >= of else f", assumed ({self.rules.cannibalisation:.0%}) for the others"
             notes.append(
-                f"What offers take from other SKUs is estimated for {len(known)} of "
-                f"{self.sources.get('categories', len(known))} categories, assumed ({self.rules.cannibalisation:.0%}) "
-                "for others."
+                f"What offers take from other SKUs is estimated for {len(known)} of {of} categories{rest}."
             )
         else:
             notes.append(

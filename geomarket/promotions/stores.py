@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -223,7 +223,15 @@ class _Cell:
             np.unique(period, return_inverse=True)[1],
             group[pair].astype(np.int64),
         )
-        fit = (fit_loglinear if zeros <= ZEROS else fit_poisson)([block])
+        fitted = fit_loglinear if zeros <= ZEROS else fit_poisson
+        fit = fitted([block])
+        cross = self.names.index(CROSS)
+        alike = fit.own_variation[cross]
+        if not (np.isfinite(fit.estimate[cross]) and alike >= min_variation):
+            # Where the others' prices can't be told from the own, the own stands for both.
+            kept = block.terms * (np.arange(block.terms.shape[1]) != cross)
+            fit = fitted([replace(block, terms=kept)])
+            fit.own_variation[cross] = alike
         known = np.isfinite(fit.estimate) & (fit.own_variation >= min_variation)
         for j in np.flatnonzero(~known):
             if self.terms[:, :, j].any():

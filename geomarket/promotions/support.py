@@ -94,12 +94,12 @@ def errors_of(fit: PoissonFit, level: float) -> Floats:
 
 def count_offers(panel: pd.DataFrame, terms: Floats) -> tuple[list[int], list[int]]:
     """Offers (SKU and period) and SKUs on offer, by term."""
-    offers, skus = [], []
-    keys = panel[["sku", "period"]]
-    for j in range(terms.shape[1]):
-        on = keys[terms[:, j] != 0].drop_duplicates()
-        offers.append(len(on))
-        skus.append(on["sku"].nunique())
+    sku = pd.factorize(panel["sku"])[0]
+    period, periods = pd.factorize(panel["period"])
+    offer = sku * max(len(periods), 1) + period
+    on = terms != 0
+    offers = [int(np.unique(offer[on[:, j]]).size) for j in range(terms.shape[1])]
+    skus = [int(np.unique(sku[on[:, j]]).size) for j in range(terms.shape[1])]
     return offers, skus
 
 
