@@ -3,6 +3,8 @@
 from geomarket.planning.audit import FolderAudit, audit_folder
 from geomarket.planning.checkpoints import Checkpoints, default_folder
 from geomarket.planning.demo import DEMO_SETTINGS, demo_plan
+from geomarket.planning.diff import RunDiff, diff_runs
+from geomarket.planning.diff_text import diff_text, write_diff
 from geomarket.planning.folders import claim_folder, hold_folder
 from geomarket.planning.jobs import Failure, JobOptions, run_jobs
 from geomarket.planning.keeping import Keeper
@@ -27,10 +29,13 @@ __all__ = [
     "PlanMeasurement",
     "PlannedTest",
     "Rehearsal",
+    "RunDiff",
     "audit_folder",
     "claim_folder",
     "default_folder",
     "demo_plan",
+    "diff_runs",
+    "diff_text",
     "hold_folder",
     "measure_plan",
     "overrides_line",
@@ -38,6 +43,7 @@ __all__ = [
     "read_overrides",
     "run_jobs",
     "run_plan",
+    "write_diff",
     "write_measurement",
     "write_outputs",
     "write_overrides",

@@ -24,7 +24,7 @@ ROUNDING = 1e-9
 
 STAGES: dict[str, dict[str, tuple[str, ...]]] = {
     "neighbourhoods": {
-        "tables": ("hexes", "neighbourhoods", "portraits"),
+        "tables": ("neighbourhoods", "portraits"),
         "inputs": ("areas", "points"),
         "settings": ("areas", "hexes", "neighbourhoods"),
         "after": (),
@@ -36,7 +36,8 @@ STAGES: dict[str, dict[str, tuple[str, ...]]] = {
         "after": ("neighbourhoods",),
     },
     "catchments": {
-        "tables": ("catchments", "catchment_profile", "catchment_model"),
+        # the table of hexagons holds what the catchments draw from each
+        "tables": ("catchments", "catchment_profile", "catchment_model", "hexes"),
         "inputs": ("stores", "competitors", "travel", "store_totals", "customers", "baskets", "sales"),
         "settings": ("catchments",),
         "after": ("neighbourhoods",),
