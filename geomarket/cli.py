@@ -10,8 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
+from geomarket.console import DONE, FAILED, expected_seconds, set_up_logging, stage_progress
 from geomarket.console import errors_to_exit_codes as _errors_to_exit_codes
-from geomarket.console import expected_seconds, set_up_logging, stage_progress
 from geomarket.console import out as _out
 from geomarket.errors import TableError
 
@@ -135,7 +135,8 @@ def measure(
         typer.Option(min=0, help="Money the change cost in all test stores; gives the return."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Folder to write; measurement/ in the plan's by default.")
+        Path | None,
+        typer.Option("--out", "-o", help="Folder to write; measurement/ in the plan's by default."),
     ] = None,
 ) -> None:
     """Say what a plan brought: lift, interval, margin, return, spillover, from its test and the sales since."""
@@ -162,6 +163,48 @@ def new(folder: Annotated[Path, typer.Argument(help="Folder to make.")]) -> None
     _out.print(
         f"Wrote {folder}. Next: geomarket plan {folder / 'plan.toml'} --out {folder / 'plan'}", markup=False
     )
+
+
+@app.command()
+def diff(
+    before: Annotated[Path, typer.Argument(help="Output folder of a finished run.")],
+    after: Annotated[Path, typer.Argument(help="Output folder of another.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Also write it: .md, .html, .json or .txt.")
+    ] = None,
+) -> None:
+    """Say what changed between two runs, and why; exit with 1 where anything did, 0 where nothing."""
+    from geomarket.planning import diff_runs, diff_text, write_diff
+
+    with _errors_to_exit_codes():
+        found = diff_runs(before, after)
+        if out is not None:
+            write_diff(found, out)
+    _out.print(diff_text(found), markup=False, end="")
+    raise typer.Exit(DONE if found.same else FAILED)
+
+
+@app.command("apply-overrides")
+def apply_overrides(
+    workbook: Annotated[Path, typer.Argument(help="The plan.xlsx with your decisions filled in.")],
+    settings: Annotated[
+        Path | None, typer.Option(help="The plan.toml of the next run: the file is written beside it.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="File to write; overrides.toml by default.")
+    ] = None,
+) -> None:
+    """Turn a planner's decisions in the workbook into a file that the next plan honours."""
+    from geomarket.planning import overrides_line, read_overrides, write_overrides
+
+    path = out or (settings.parent if settings else workbook.parent) / "overrides.toml"
+    with _errors_to_exit_codes():
+        decided = read_overrides(workbook)
+        hint = overrides_line(settings, path)
+        write_overrides(decided, path)
+    for line in decided.summary():
+        _out.print(f"• {line}", markup=False)
+    _out.print(f"Wrote {path}. {hint}", markup=False)
 
 
 @app.command()
