@@ -172,6 +172,10 @@ def _cells(plan: Any) -> pd.DataFrame:
     if targeting is not None and len(targeting.doors.table):
         drops = targeting.doors.cells[["cell", "drops"]].rename(columns={"drops": "trade:door_drops"})
         cells = cells.merge(drops, on="cell", how="left", validate="one_to_one")
+    people = getattr(plan, "people", None)
+    if people is not None and len(people.prospects):
+        score = people.prospects[["cell", "score"]].rename(columns={"score": "people:score"})
+        cells = cells.merge(score, on="cell", how="left", validate="one_to_one")
     return cells.sort_values("cell", ignore_index=True)
 
 
@@ -263,6 +267,8 @@ def _views(
     hidden = f"Hexagons with 1 to {plan.settings.privacy.k - 1} customers are not shown."
     too_few = "no residents, or too few customers to show"
     add_number("trade:penetration", "Customers per resident", "rate", "share", "Trade", hidden, too_few)
+    score = "How much a place is like where heavy customers live; 100 is average."
+    add_number("people:score", "Prospect score", "mean", "", "Trade", score, "no residents, or too few to tell")
     hidden_traits = not plan.settings.report.protected_on_map
     for variable in plan.hexes.variables:
         if variable.protected and hidden_traits:

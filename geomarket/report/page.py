@@ -18,11 +18,13 @@ from geomarket.hexmap import as_script_json, asset_text, bundle, encode_json
 from geomarket.report import sections
 from geomarket.report.catchments import catchment_section
 from geomarket.report.clusters import cluster_sections
+from geomarket.report.customers import people_section
 from geomarket.report.fairness import fairness_section
 from geomarket.report.map import build_map, neighbourhood_key
-from geomarket.report.migration import migration_section
 from geomarket.report.measurement import measurement_section
+from geomarket.report.migration import migration_section
 from geomarket.report.people import customer_section, neighbourhood_cards
+from geomarket.report.promotions import promotion_details
 from geomarket.report.ranges import ranges_section
 from geomarket.report.store_groups import store_groups_section
 from geomarket.report.targeting import targeting_section
@@ -88,9 +90,10 @@ def render_report(plan: Any) -> str:
             neighbourhoods=neighbourhood_cards(plan, key),
             migration=migration_section(plan, key),
             customers=customer_section(plan),
+            people=people_section(plan),
             clusters=doubted(plan, cluster_sections(plan, key), "clusters"),
             store_groups=doubted(plan, store_groups_section(plan), "store_groups"),
-            promotions=sections.promotion_section(plan),
+            promotions=promotion_details(plan),
             catchments=catchment_section(plan),
             targeting=targeting_section(plan),
             fairness=fairness_section(plan),
