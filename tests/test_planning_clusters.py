@@ -19,10 +19,12 @@ from geomarket.store_clusters import freeze_clusters, frozen_labels, store_featu
 
 @pytest.fixture(scope="module")
 def market():
-    made = simulate_market(n_customers=1_500, n_stores=14, n_skus=80, weeks=40, seed=3)
+    made = simulate_market(n_customers=300, n_stores=14, n_skus=80, weeks=40, seed=3)
     regions = ["north" if lat > made.stores["lat"].median() else "south" for lat in made.stores["lat"]]
     stores = made.stores.assign(region=regions, parking=range(len(made.stores)))
-    return dataclasses.replace(made, stores=stores, promotions=None)
+    return dataclasses.replace(
+        made, stores=stores, promotions=None, customers=None, baskets=None, contacts=None
+    )
 
 
 @pytest.fixture(scope="module")
