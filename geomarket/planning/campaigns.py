@@ -99,7 +99,7 @@ def store_prices(plan: Plan) -> pd.DataFrame:
     products = plan.market.products.drop_duplicates("sku").set_index("sku")
     regular = rows["sku"].map(products["price"]).astype(float)
     # the planner may have settled the price itself, to a price ending
-    price = rows["price"].astype(float) if "price" in rows else regular * (1 - rows["depth"])
+    price = rows["offer_price"].astype(float) if "offer_price" in rows else regular * (1 - rows["depth"])
     listed = pd.DataFrame(
         {
             "store_id": rows["store_id"].astype(str),
