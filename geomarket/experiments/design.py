@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from geomarket.errors import NotSupportedError, TableError
-from geomarket.experiments.intervals import paired_estimate
+from geomarket.experiments.intervals import change_words, paired_estimate
 from geomarket.experiments.matching import match_units, matching_traits, near_units, trait_distances
 from geomarket.experiments.panel import Panel, build_panel
 from geomarket.experiments.power import minimum_detectable_effect, placebo_differences, power_of, power_table
@@ -117,7 +117,7 @@ class PairedDesign(Result):
         left = self.table.loc[self.table["arm"] == OUT, "reason"].value_counts()
         if len(left):
             lines.append(
-                f"{int(left.sum())} left out: " + "; ".join(f"{n} {why}" for why, n in left.items()) + "."
+                f"{int(left.sum())} left out: " + ", ".join(f"{why} ({n})" for why, n in left.items()) + "."
             )
         if len(self.placebo):
             found = int(((self.placebo["low"] > 0) | (self.placebo["high"] < 0)).sum())
@@ -136,7 +136,8 @@ class PairedDesign(Result):
         if self.expected <= 0:
             return "The plan expects no gain: there is nothing to be seen."
         if self.visible:
-            return f"The expected {self.expected:+.1%} can be seen in {span} ({self.power_expected:.0%} of the time)."
+            often = f"{self.power_expected:.0%} of the time"
+            return f"The expected {change_words(self.expected)} can be seen in {span} ({often})."
         longer = self.periods_needed(self.expected)
         cure = (
             f"it takes {longer} {self.period}s"
@@ -144,7 +145,7 @@ class PairedDesign(Result):
             else "no length tried suffices with so few pairs"
         )
         return (
-            f"The expected {self.expected:+.1%} can't be relied on to be seen in {span} (seen "
+            f"The expected {change_words(self.expected)} can't be relied on to be seen in {span} (seen "
             f"{self.power_expected:.0%} of the time): {cure}."
         )
 
@@ -327,7 +328,9 @@ def _usable(
         raise TableError(
             f"places: no column {', '.join(missing)}; it has {', '.join(map(str, places.columns))}."
         )
-    places = places[[unit, "cell"]].drop_duplicates().sort_values(unit, ignore_index=True)
+    # where hexagons are the units, the two are one column
+    places = pd.DataFrame({unit: places[unit], "cell": places["cell"]})
+    places = places.drop_duplicates().sort_values(unit, ignore_index=True)
     twice = places[unit].duplicated()
     if twice.any():
         raise TableError(
@@ -346,6 +349,8 @@ def _usable(
     good = panel.units[[name in placed and name not in reasons for name in panel.units]]
     left_out = pd.DataFrame({unit: sorted(placed & set(reasons))})
     left_out["reason"] = left_out[unit].map(reasons)
+    # an empty column without a type would turn hexagons into floats, and lose their last digits
+    left_out = left_out.astype({unit: places[unit].dtype})
     if len(good) < 2 * FEWEST_PAIRS:
         raise NotSupportedError(
             f"measurement: {len(good)} units can be in a test; it needs at least {2 * FEWEST_PAIRS} to make "
@@ -479,7 +484,7 @@ def _unit_table(
     others = left_out.assign(arm=OUT, near="", level=np.nan)
     table = pd.concat([table, others], ignore_index=True).merge(places, on=unit, how="left")
     columns = [unit, "arm", "pair", "cell", "level", "near", "reason"]
-    return table[columns].sort_values(unit, ignore_index=True)
+    return table[list(dict.fromkeys(columns))].sort_values(unit, ignore_index=True)
 
 
 def _next_period(periods: pd.DatetimeIndex, period: str) -> pd.Timestamp:

@@ -10,7 +10,7 @@ from scipy import stats
 
 from geomarket.errors import NotSupportedError
 
-__all__ = ["PairedEstimate", "paired_estimate", "sign_flip_interval", "t_interval"]
+__all__ = ["PairedEstimate", "change_words", "paired_estimate", "sign_flip_interval", "t_interval"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -36,6 +36,17 @@ class PairedEstimate:
     flip_high: float
     flip_p: float
     groups: int
+
+
+def change_words(share: float) -> str:
+    """Write a relative change with its sign.
+
+    Examples
+    --------
+    >>> change_words(0.031), change_words(-0.005)
+    ('+3.1%', '−0.5%')
+    """
+    return f"{share:+.1%}".replace("-", "−")
 
 
 def t_interval(differences: npt.ArrayLike, level: float = 0.9) -> tuple[Floats, Floats, Floats, Floats]:

@@ -42,40 +42,36 @@ def matching_traits(panel: Panel, features: pd.DataFrame | None = None, year: in
     Returns
     -------
     DataFrame
-        Index the units. Columns ``level``, ``trend``, ``season 1`` …, then the features; each of mean 0 and scaled so
-        that the three blocks weigh: level 1, trend and season together 1, features together 1.
+        Index the units. Columns ``level``, ``quarter 1`` …, then the features; each of mean 0, and scaled so that the
+        three blocks weigh alike.
 
     Notes
     -----
-    Level: log of mean sales. Trend: slope of log sales against the chain's. Season: deviation from the chain's path
-    by quarter of the year, where there is a year of history.
+    Level: log of mean sales. Quarters: how sales of each quarter of a year lie against the unit's own mean, less the
+    same of all units; together they hold trend and season. They are scaled as one block: each on its own would make as
+    much of a quarter in which units hardly differ as of one in which they do.
     """
     logs = np.log(np.maximum(panel.values, 1e-9 * max(panel.values.max(), 1e-300)))
     path = logs - logs.mean(axis=1, keepdims=True)
     path = path - path.mean(axis=0)
-    time = np.linspace(-0.5, 0.5, panel.values.shape[1])
-    slope = path @ time / (time @ time)
-    rest = path - slope[:, None] * time
-    blocks = [
-        (1.0, pd.DataFrame({"level": np.log(np.maximum(panel.values.mean(axis=1), 1e-300))})),
-        (0.5, pd.DataFrame({"trend": slope})),
-    ]
-    if len(time) >= year:
-        quarter = (np.arange(len(time)) % year) * 4 // year
-        season = {f"season {q + 1}": rest[:, quarter == q].mean(axis=1) for q in range(4)}
-        blocks.append((0.5, pd.DataFrame(season)))
+    n_slices = max(1, round(4 * path.shape[1] / year))
+    slices = np.array_split(np.arange(path.shape[1]), n_slices)
+    quarters = {f"quarter {k + 1}": path[:, part].mean(axis=1) for k, part in enumerate(slices)}
+    level = {"level": np.log(np.maximum(panel.values.mean(axis=1), 1e-300))}
+    blocks = [_centred(pd.DataFrame(level)), _centred(pd.DataFrame(quarters))]
     if features is not None and features.shape[1]:
         known = features.reindex(panel.units).astype(float)
-        blocks.append((1.0, known.fillna(known.mean()).reset_index(drop=True)))
-    scaled = [_scaled(frame, weight) for weight, frame in blocks]
-    return pd.concat(scaled, axis=1).set_index(panel.units)
+        known = known.fillna(known.mean()).reset_index(drop=True)
+        # features come in different units
+        varied = known.loc[:, known.std(ddof=0) > 1e-12]
+        blocks.append(_centred(varied / varied.std(ddof=0)))
+    return pd.concat(blocks, axis=1).set_index(panel.units)
 
 
-def _scaled(frame: pd.DataFrame, weight: float) -> pd.DataFrame:
-    varied = frame.loc[:, frame.std(ddof=0) > 1e-12]
-    if varied.empty:
-        return varied
-    return (varied - varied.mean()) / varied.std(ddof=0) * np.sqrt(weight / varied.shape[1])
+def _centred(block: pd.DataFrame) -> pd.DataFrame:
+    """Return a block of mean 0 and total variance 1, or without columns where nothing varies."""
+    varied = block.loc[:, block.std(ddof=0) > 1e-12]
+    return (varied - varied.mean()) / np.sqrt(max(float(varied.var(ddof=0).sum()), 1e-300))
 
 
 def trait_distances(traits: pd.DataFrame) -> Floats:
@@ -110,16 +106,16 @@ def near_units(footprints: pd.DataFrame, unit: str, rings: int) -> pd.DataFrame:
     >>> near_units(pd.DataFrame({"store_id": ["a", "b", "c"], "cell": cells}), "store_id", 2).values.tolist()
     [['a', 'b'], ['b', 'a']]
     """
-    mine = footprints[[unit, "cell"]].drop_duplicates()
+    mine = pd.DataFrame({"unit": footprints[unit], "cell": footprints["cell"]}).drop_duplicates()
     reach = mine
     if rings > 0:
         around = neighbours(np.unique(mine["cell"].to_numpy(dtype=np.int64)), rings)
         reach = pd.concat(
             [mine, mine.merge(around, on="cell").drop(columns="cell").rename(columns={"neighbour": "cell"})]
         )
-    met = reach[[unit, "cell"]].merge(mine.rename(columns={unit: "other"}), on="cell")
-    met = met.loc[met[unit] != met["other"], [unit, "other"]].drop_duplicates()
-    return met.sort_values([unit, "other"], ignore_index=True)
+    met = reach[["unit", "cell"]].merge(mine.rename(columns={"unit": "other"}), on="cell")
+    met = met.loc[met["unit"] != met["other"], ["unit", "other"]].drop_duplicates()
+    return met.sort_values(["unit", "other"], ignore_index=True).rename(columns={"unit": unit})
 
 
 def match_units(

@@ -13,7 +13,7 @@ from scipy import stats
 
 from geomarket.errors import NotSupportedError, TableError
 from geomarket.experiments.design import CONTROL, OUT, TEST
-from geomarket.experiments.intervals import paired_estimate
+from geomarket.experiments.intervals import change_words, paired_estimate
 from geomarket.experiments.panel import Panel, build_panel
 from geomarket.results import Result
 
@@ -85,7 +85,7 @@ class PairedLift(Result):
         row = self.main
         span = f"in {self.n_periods} {self.period}s"
         what = "stores" if self.unit == "store_id" else "units"
-        interval = f"{self.confidence:.0%} interval {row['low']:+.1%} to {row['high']:+.1%}"
+        interval = f"{self.confidence:.0%} interval {change_words(row['low'])} to {change_words(row['high'])}"
         money = self._amount(row["incremental"])
         if row["low"] > 0 or row["high"] < 0:
             way = "more" if row["lift"] > 0 else "less"
@@ -95,7 +95,7 @@ class PairedLift(Result):
             )
         return (
             f"No difference in {self.kpi} can be told between {int(row['pairs'])} test {what} and their partners: "
-            f"{row['lift']:+.1%} ({interval}) {span}."
+            f"{change_words(row['lift'])} ({interval}) {span}."
         )
 
     def summary(self) -> list[str]:
@@ -104,8 +104,8 @@ class PairedLift(Result):
         if self.roi:
             low, high = self.roi["low"], self.roi["high"]
             lines.append(
-                f"Every {self.currency or 'unit of money '}1 spent brought back {self.roi['roi'] + 1:.2f} of margin "
-                f"({self.confidence:.0%} interval {low + 1:.2f} to {high + 1:.2f})."
+                f"Every {self.currency or 'unit of money '}1 spent brought back {_figure(self.roi['roi'] + 1)} of "
+                f"margin ({self.confidence:.0%} interval {_figure(low + 1)} to {_figure(high + 1)})."
             )
         row = self.main
         if np.isfinite(row["flip_low"]):
@@ -113,7 +113,7 @@ class PairedLift(Result):
             if not agrees:
                 lines.append(
                     "Sign flips, which assume less, do not bear out Student's t: their interval is "
-                    f"{row['flip_low']:+.1%} to {row['flip_high']:+.1%}. Take the finding as open."
+                    f"{change_words(row['flip_low'])} to {change_words(row['flip_high'])}. Take the finding as open."
                 )
         lines.append(self._spilt())
         if len(self.dropped):
@@ -121,15 +121,18 @@ class PairedLift(Result):
         return lines
 
     def _spilt(self) -> str:
+        what = "stores" if self.unit == "store_id" else "units"
         mine = self.spillover[self.spillover["kpi"] == self.kpi]
         if mine.empty:
-            return "Whether sales moved over from neighbours can't be told: too few units next to test units are left."
+            return (
+                f"Whether sales moved over from neighbours can't be told: too few {what} next to test {what}."
+            )
         row = mine.iloc[0]
         clear = row["low"] > 0 or row["high"] < 0
         told = "changed" if clear else "did not change by more than chance"
         return (
-            f"Units next to test units {told} against those {row['compared']}: {row['change']:+.1%} "
-            f"({self.confidence:.0%} interval {row['low']:+.1%} to {row['high']:+.1%})."
+            f"{what.capitalize()} next to test {what} {told} against those {row['compared']}: "
+            f"{change_words(row['change'])} ({self.confidence:.0%} interval {change_words(row['low'])} to {change_words(row['high'])})."
         )
 
     def _amount(self, value: float) -> str:
@@ -390,7 +393,8 @@ def _row(
         "low": float(np.expm1(found.low)),
         "high": float(np.expm1(found.high)),
         "p": found.p,
-        "flip_low": float(np.expm1(found.flip_low)),
+        # without end on the log scale is no bound, not a loss of everything
+        "flip_low": float(np.expm1(found.flip_low)) if np.isfinite(found.flip_low) else -np.inf,
         "flip_high": float(np.expm1(found.flip_high)),
         "flip_p": found.flip_p,
         "pairs": len(frame),
@@ -430,9 +434,10 @@ def _spillover(
     side = out["near"].fillna("").astype("str")
     mine = out[unit].map(change)
     near = mine[side == TEST].dropna()
+    what = "stores" if unit == "store_id" else "units"
     rows = []
     for word, others in (
-        ("next to control units", mine[side == CONTROL].dropna()),
+        (f"next to control {what}", mine[side == CONTROL].dropna()),
         ("next to neither", mine[side == ""].dropna()),
     ):
         if len(near) < 2 or len(others) < 2:
@@ -450,6 +455,10 @@ def _spillover(
             )
         )
     return pd.DataFrame(rows, columns=columns)
+
+
+def _figure(value: float) -> str:
+    return f"{value:.2f}".replace("-", "−")
 
 
 def _roi(table: pd.DataFrame, cost: float | None) -> dict[str, float]:

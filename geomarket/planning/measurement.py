@@ -134,8 +134,10 @@ def plan_test(
         If there are too few stores or too short a history; the message says which.
     """
     chosen = settings.measurement
-    changed = ranges.changes.loc[ranges.changes["action"] != "keep", "store_id"]
-    moved = set(changed)
+    changes = ranges.changes[ranges.changes["action"] != "keep"]
+    if "when" in changes:
+        changes = changes[changes["when"].astype("str").str.startswith("phase")]
+    moved = set(changes["store_id"])
     if promotions is not None and len(promotions.table):
         moved = set(trade.stores["store_id"])
     if not moved:

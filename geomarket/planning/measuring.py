@@ -70,14 +70,14 @@ class PlanMeasurement(Result):
         lines = self.lift.summary()
         promised = self.experiment.get("expected")
         if promised is not None and self.lift.kpi == self.experiment.get("kpi"):
-            row = self.lift.main
+            row, words = self.lift.main, f"{promised:+.1%}".replace("-", "−")
             inside = row["low"] <= promised <= row["high"]
             lines.insert(
                 1,
-                f"The plan expected {promised:+.1%}: "
+                f"The plan expected {words}: "
                 + ("the finding bears that out." if inside else "the finding does not bear that out.")
                 if row["low"] > 0 or not inside
-                else f"The plan expected {promised:+.1%}: the finding neither bears that out nor rules it out.",
+                else f"The plan expected {words}: the finding neither bears that out nor rules it out.",
             )
         return [*lines, *self.notes]
 
