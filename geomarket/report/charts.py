@@ -58,14 +58,17 @@ def index_bars(
     width: int = 340,
     top: float | None = None,
     missing: str = "no data",
+    among: Sequence[IndexBar] | None = None,
 ) -> Markup:
     """Draw bars left and right of 100, label above each bar; longer than ``top`` ends in an arrow.
 
-    The length is proportional to index minus 100. An interval, where known, is a thin line.
+    The length is proportional to index minus 100. An interval, where known, is a thin line. ``among`` are the bars of
+    several charts that are to have one scale.
     """
-    reach = max([abs(bar.index - 100) for bar in bars if np.isfinite(bar.index)] + [20.0])
+    known = [bar for bar in among or bars if np.isfinite(bar.index)]
+    reach = max([abs(bar.index - 100) for bar in known] + [20.0])
     reach = min(reach, top - 100 if top else 150.0)
-    left_room = min(100.0, max([100 - bar.index for bar in bars if np.isfinite(bar.index)] + [20.0]))
+    left_room = min(100.0, max([100 - bar.index for bar in known] + [20.0]))
     scale = width / (left_room + reach)
     zero = left_room * scale
     row = 36

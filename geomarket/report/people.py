@@ -114,7 +114,11 @@ def customer_section(plan: Any) -> dict[str, Any] | None:
     halves = (bars[: -(-len(bars) // 2)], bars[-(-len(bars) // 2) :])
     title = "Customers per resident by neighbourhood: index, 100 is the market"
     return {
-        "charts": [index_bars(half, title, top=300.0, missing="too few to show") for half in halves if half],
+        "charts": [
+            index_bars(half, title, top=300.0, missing="too few to show", among=bars)
+            for half in halves
+            if half
+        ],
         "table": frame_table(
             table,
             "Customers by neighbourhood",
