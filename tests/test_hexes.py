@@ -392,6 +392,25 @@ def test_resolution_advice():
     assert advise_resolution(layer_of(population=None), [3]).table["mass_per_cell"].isna().all()
 
 
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda h: advise_resolution([]), SettingsError, "at least one layer"),
+        (lambda h: advise_resolution(layer_of(), []), SettingsError, "one resolution"),
+        (lambda h: h.plot(column="zzz"), TableError, "no column 'zzz'. There are: cell, lon"),
+        (lambda h: interpolate(layer_of(), 7).plot(column="zzz"), TableError, "no column 'zzz'"),
+        (lambda h: neighbours(h.table["cell"], k=1.5), SettingsError, "whole number"),
+    ],
+)
+def test_questions_without_an_answer_are_refused(hexes, call, error, message):
+    with pytest.raises(error, match=message):
+        call(hexes)
+
+
+def test_layers_may_come_one_by_one(hexes):
+    pd.testing.assert_frame_equal(build_hexes(iter([layer_of()]), 8).table, hexes.table)
+
+
 def test_results_draw_and_speak(hexes):
     layer = interpolate(layer_of(), 8)
     assert layer.plot().get_xlabel() == hexes.plot(column="young").get_xlabel() == "longitude"

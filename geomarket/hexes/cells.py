@@ -299,8 +299,8 @@ def neighbours(cells: npt.ArrayLike, k: int = 1, among_cells: bool = False) -> p
     >>> neighbours(cells_from_strings(["88260d8763fffff"]), k=2)["ring"].value_counts().to_dict()
     {2: 12, 1: 6}
     """
-    if k < 1:
-        raise SettingsError(f"neighbours: k must be 1 or more rings, got {k!r}.")
+    if not isinstance(k, int | np.integer) or k < 1:
+        raise SettingsError(f"neighbours: k must be a whole number of 1 or more rings, got {k!r}.")
     values = check_cells(cells)
     if len(np.unique(values)) < len(values):
         raise TableError("neighbours: cells holds duplicates; give each cell once (for example np.unique).")

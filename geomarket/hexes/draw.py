@@ -6,13 +6,24 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import shapely
 
+from geomarket.errors import TableError
 from geomarket.hexes.cells import cell_polygons
 
-__all__ = ["draw_cells"]
+__all__ = ["check_drawn", "draw_cells"]
 
 _NO_DATA = "#dddddd"
+
+
+def check_drawn(table: pd.DataFrame, column: str) -> None:
+    """Refuse a column the table hasn't."""
+    if column not in table.columns:
+        raise TableError(
+            f"plot: no column '{column}'. There are: {', '.join(map(str, table.columns[:20]))}"
+            + (" …." if len(table.columns) > 20 else ".")
+        )
 
 
 def draw_cells(cells: npt.ArrayLike, values: npt.ArrayLike, label: str, ax: Any = None) -> Any:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from geomarket.errors import TableError
 from geomarket.hexes.cells import cell_centres, check_resolution
-from geomarket.hexes.draw import draw_cells
+from geomarket.hexes.draw import check_drawn, draw_cells
 from geomarket.hexes.interpolation import HexLayer, check_sentences, conservation_sentences, interpolate
 from geomarket.hexes.layers import CHECK_COLUMNS
 from geomarket.market.model import AreaLayer, Variable
@@ -176,6 +176,7 @@ class Hexes(Result):
         >>> hexes.plot(column="young").figure.axes[-1].get_ylabel()
         'aged under 30'
         """
+        check_drawn(self.table, column)
         label = next((v.label for v in self.variables if v.name == column), column)
         return draw_cells(self.table["cell"], self.table[column], label, ax)
 
@@ -227,7 +228,7 @@ def build_hexes(
     >>> bool(hexes.table["young"].between(0.199, 0.501).all())
     True
     """
-    resolution = check_resolution(resolution)
+    resolution, areas = check_resolution(resolution), list(areas)
     _check_names(areas)
     found: list[HexLayer] = []
     for layer in areas:

@@ -18,7 +18,7 @@ import scipy.sparse as sp
 from geomarket.errors import TableError
 from geomarket.hexes.cells import cell_resolutions, check_cells, check_resolution
 from geomarket.hexes.coverage import measure_overlap
-from geomarket.hexes.draw import draw_cells
+from geomarket.hexes.draw import check_drawn, draw_cells
 from geomarket.hexes.kernel import spread
 from geomarket.hexes.layers import CHECK_COLUMNS, PreparedLayer, prepare_layer
 from geomarket.hexes.overlaps import Overlaps, overlap_shares
@@ -118,6 +118,17 @@ class HexLayer(Result):
         ------
         TableError
             If there is no such column; the message names those there are.
+
+        Examples
+        --------
+        >>> import geopandas as gpd, shapely
+        >>> from geomarket.hexes import interpolate
+        >>> from geomarket.market.model import AreaLayer, Variable
+        >>> frame = gpd.GeoDataFrame({"area_id": ["a"], "people": [100.0]},
+        ...     geometry=[shapely.box(0, 50, 0.1, 50.1)], crs=4326)
+        >>> found = interpolate(AreaLayer("census", frame, (Variable("people", "residents", "count", "people"),)), 7)
+        >>> "residents" in found.explore(tiles=None).get_root().render()
+        True
         """
         from geomarket.hexmap import explore_cells
 
@@ -161,6 +172,7 @@ class HexLayer(Result):
         'longitude'
         """
         column = column or (self.variables[0].name if self.variables else "coverage")
+        check_drawn(self.table, column)
         return draw_cells(self.table["cell"], self.table[column], column, ax)
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 import shapely
 
-from geomarket.errors import NotSupportedError
+from geomarket.errors import NotSupportedError, SettingsError
 from geomarket.hexes.cells import cell_areas_km2, check_resolution, points_to_cells
 from geomarket.hexes.layers import PreparedLayer, prepare_layer
 from geomarket.hexes.overlaps import overlap_shares
@@ -189,6 +189,8 @@ def advise_resolution(
     ['suits', 'suits', 'finer than the areas']
     """
     layers = [areas] if isinstance(areas, AreaLayer) else list(areas)
+    if not layers or not len(resolutions):
+        raise SettingsError("advice needs at least one layer of areas and one resolution.")
     rows: list[dict[str, Any]] = []
     for layer in layers:
         prepared = prepare_layer(layer)

@@ -7,7 +7,15 @@ import pandas as pd
 
 from geomarket.errors import TableError
 
-__all__ = ["canonical_order", "check_rates", "checked_denominators", "checked_population", "status_notes"]
+__all__ = [
+    "canonical_order",
+    "check_rates",
+    "checked_denominators",
+    "checked_points",
+    "checked_population",
+    "checked_weights",
+    "status_notes",
+]
 
 
 def check_rates(X: pd.DataFrame) -> None:
@@ -50,6 +58,35 @@ def checked_population(population: pd.Series | None, index: pd.Index) -> pd.Seri
     return population.astype(float)
 
 
+def checked_points(points: np.ndarray, what: str, complete: bool = True) -> np.ndarray:
+    """Return coordinates as a C-ordered array of doubles, or refuse them: wrong shape, missing or infinite values."""
+    array = np.ascontiguousarray(points, dtype=np.float64)
+    if array.ndim != 2 or array.shape[1] == 0:
+        raise TableError(f"{what}: expected an array of shape (n, p), got {array.shape}.")
+    bad = ~np.isfinite(array) if complete else np.isinf(array)
+    if bad.any():
+        rows = np.flatnonzero(bad.any(axis=1))
+        raise TableError(
+            f"{what}: {len(rows):,} of {len(array):,} rows hold missing or infinite values (first {rows[:3].tolist()})."
+            " Leave them out."
+        )
+    return array
+
+
+def checked_weights(weights: np.ndarray | None, n: int) -> np.ndarray:
+    """Return weights as doubles (1 where none are given), or refuse them."""
+    if weights is None:
+        return np.ones(n)
+    array = np.ascontiguousarray(weights, dtype=np.float64)
+    if array.shape != (n,):
+        raise TableError(f"weights: expected one for each of {n:,} rows, got shape {array.shape}.")
+    if not np.isfinite(array).all() or (array < 0).any() or array.sum() <= 0:
+        raise TableError(
+            "weights: some are negative, missing or infinite, or all are 0. Give 0 or more, not all 0."
+        )
+    return array
+
+
 def checked_denominators(
     denominators: pd.DataFrame | None, X: pd.DataFrame, needed: pd.Index
 ) -> pd.DataFrame:
@@ -57,7 +94,7 @@ def checked_denominators(
     if denominators is None or not denominators.index.equals(X.index) or not set(needed) <= set(denominators):
         raise TableError(
             "denominators: this scheme shrinks rates, so it needs the counts they are shares of, on the index of "
-            f"the rates, for {', '.join(map(str, needed[:5]))}."
+            f"the rates{', for ' + ', '.join(map(str, needed[:5])) if len(needed) else ''}."
         )
     return denominators
 

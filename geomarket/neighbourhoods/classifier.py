@@ -272,7 +272,7 @@ class NeighbourhoodClassifier(BaseEstimator):
         order = canonical_order(X, mass)
         order = order[populated[order]]
         used = self._select_variables(X.iloc[order])
-        rates = self._fit_shrinkage(X[used].iloc[order], denominators, order)
+        rates = self._fit_shrinkage(X, used, denominators, order)
         complete = rates.notna().all(axis=1).to_numpy()
         rates, order = self._without_constants(rates[complete]), order[complete]
         weights = self._weights_of(mass, order)
@@ -454,6 +454,8 @@ class NeighbourhoodClassifier(BaseEstimator):
         check_choice(self.scaling, SCALINGS, "scaling")
         check_choice(self.area_weights, ("population", "equal"), "area_weights")
         check_choice(self.counts, ("each", "total"), "counts")
+        if not isinstance(self.levels, Sequence | np.ndarray) or isinstance(self.levels, str):
+            raise SettingsError(f"levels is {self.levels!r}; give a list with one number for each level.")
         if not 1 <= len(self.levels) <= 3:
             raise SettingsError(
                 f"levels has {len(self.levels)} entries; give the numbers of one, two or three levels."
@@ -532,14 +534,15 @@ class NeighbourhoodClassifier(BaseEstimator):
         return rates.drop(columns=same)
 
     def _fit_shrinkage(
-        self, rates: pd.DataFrame, denominators: pd.DataFrame | None, order: np.ndarray
+        self, X: pd.DataFrame, used: list[str], denominators: pd.DataFrame | None, order: np.ndarray
     ) -> pd.DataFrame:
+        rates = X[used].iloc[order]
         self.shrinkage_: Shrinkage | None = None
         if not self.shrink:
             return rates
         if denominators is None:
             raise SettingsError("shrink=True needs denominators: the count each rate is a share of.")
-        base = denominators.iloc[order]
+        base = checked_denominators(denominators, X, pd.Index([])).iloc[order]
         self.shrinkage_ = shrink_rates(rates, base)
         return self.shrinkage_.apply(rates, base)
 

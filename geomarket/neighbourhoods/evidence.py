@@ -184,6 +184,8 @@ def suggest_levels(
     >>> found.levels
     (4,)
     """
+    if levels not in (1, 2, 3):
+        raise SettingsError(f"levels is {levels!r}; weigh 1, 2 or 3 levels.")
     settings = clone(classifier) if classifier is not None else NeighbourhoodClassifier()
     settings.set_params(levels=(2,), random_state=random_state)
     points, weights, _ = settings.learn_preparation(X, population)
@@ -258,6 +260,8 @@ def level_evidence(
     (3, 14, [2, 3, 4, 5])
     """
     ks = list(ks)
+    if n_bootstrap < 2:
+        raise SettingsError(f"n_bootstrap is {n_bootstrap}; agreement needs at least 2 resamples, better 20.")
     rng = np.random.default_rng(random_state)
     fits = {k: fit_kmeans(points, k, weights, random_state=random_state) for k in ks}
     some = _draw(weights, sample, rng)
@@ -290,7 +294,7 @@ def level_evidence(
 
 def _candidates(wanted: Sequence[int], areas: int, min_areas: int) -> list[int]:
     ks = sorted({int(k) for k in wanted})
-    if ks[0] < 2 or ks != list(range(ks[0], ks[-1] + 1)):
+    if not ks or ks[0] < 2 or ks != list(range(ks[0], ks[-1] + 1)):
         raise SettingsError(
             f"candidates {list(wanted)} must be consecutive numbers from 2 up, like range(2, 13)."
         )

@@ -91,6 +91,10 @@ def index_table(
         raise TableError(
             "index table: rates and codes must be on the same index. Select both from one table."
         )
+    for name, given in (("population", population), ("denominators", denominators)):
+        if given is not None and not rates.index.isin(given.index).all():
+            lost = rates.index[~rates.index.isin(given.index)][:3].tolist()
+            raise TableError(f"index table: {name} has no row for areas {lost}. Select both from one table.")
     parts = []
     for variable in variables:
         if variable.name not in rates.columns:

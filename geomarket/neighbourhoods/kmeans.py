@@ -18,7 +18,8 @@ import numba as nb
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from geomarket.errors import NotSupportedError
+from geomarket.errors import NotSupportedError, SettingsError, TableError
+from geomarket.neighbourhoods.checks import checked_points, checked_weights
 
 __all__ = ["KMeansFit", "fit_kmeans", "nearest"]
 
@@ -107,6 +108,10 @@ def fit_kmeans(
     ------
     NotSupportedError
         If there are fewer distinct rows than clusters: ask for fewer clusters.
+    TableError
+        If values are missing, or weights don't fit the rows.
+    SettingsError
+        If k or ``n_init`` is below 1.
 
     Notes
     -----
@@ -121,8 +126,10 @@ def fit_kmeans(
     >>> sorted(fit.centroids.ravel().round(2).tolist())
     [0.05, 5.05]
     """
-    points = np.ascontiguousarray(points, dtype=np.float64)
-    weights = np.ones(len(points)) if weights is None else np.ascontiguousarray(weights, dtype=np.float64)
+    points = checked_points(points, "points")
+    weights = checked_weights(weights, len(points))
+    if k < 1 or n_init < 1:
+        raise SettingsError(f"k-means needs at least one cluster and one start, got k {k}, n_init {n_init}.")
     if k == 1:
         centre = np.average(points, axis=0, weights=weights)[None, :]
         centroids, labels, own = _settle(points, weights, centre)
@@ -161,6 +168,11 @@ def nearest(points: np.ndarray, centroids: np.ndarray) -> tuple[np.ndarray, ...]
     distance, second_distance : ndarray of shape (n,)
         Euclidean distances; the second is NaN where there is only one centroid.
 
+    Raises
+    ------
+    TableError
+        If the centroids are none, incomplete, or of another number of variables.
+
     Notes
     -----
     Each row is worked out by itself in double precision, so the answer doesn't depend on which other rows are
@@ -173,8 +185,12 @@ def nearest(points: np.ndarray, centroids: np.ndarray) -> tuple[np.ndarray, ...]
     >>> int(first[0]), int(second[0]), float(d1[0]), float(d2[0])
     (0, 1, 1.0, 2.0)
     """
-    points = np.ascontiguousarray(points, dtype=np.float64)
-    centroids = np.ascontiguousarray(centroids, dtype=np.float64)
+    points = checked_points(points, "points", complete=False)
+    centroids = checked_points(centroids, "centroids")
+    if len(centroids) == 0 or points.shape[1] != centroids.shape[1]:
+        raise TableError(
+            f"centroids: expected one or more rows of {points.shape[1]} variables, got shape {centroids.shape}."
+        )
     first = np.empty(len(points), dtype=np.int64)
     second = np.empty(len(points), dtype=np.int64)
     near = np.empty(len(points))

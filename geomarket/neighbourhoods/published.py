@@ -12,7 +12,14 @@ import pandas as pd
 from geomarket.errors import NotSupportedError, TableError
 from geomarket.neighbourhoods.checks import check_rates
 from geomarket.neighbourhoods.kmeans import nearest
-from geomarket.neighbourhoods.preparation import Scaling, Transform, prepare
+from geomarket.neighbourhoods.preparation import (
+    SCALINGS,
+    TRANSFORMS,
+    Scaling,
+    Transform,
+    check_choice,
+    prepare,
+)
 from geomarket.results import Result
 
 __all__ = ["PublishedTypes", "assign_to_centroids"]
@@ -96,10 +103,9 @@ def assign_to_centroids(
     ['1', '1', '2']
     """
     check_rates(rates)
-    if not centroids.index.is_unique or centroids.isna().any().any():
-        raise TableError(
-            "centroids: codes repeat or values are missing. Give one complete row for each type."
-        )
+    check_choice(transform, TRANSFORMS, "transform")
+    check_choice(scaling, SCALINGS, "scaling")
+    _check_centroids(centroids)
     used = [name for name in centroids.columns if name in rates.columns]
     absent = [str(name) for name in centroids.columns if name not in rates.columns]
     if len(used) * 2 < len(centroids.columns):
@@ -107,15 +113,27 @@ def assign_to_centroids(
             f"centroids: only {len(used)} of {len(centroids.columns)} published variables are columns of the areas "
             f"(missing {', '.join(absent[:5])} …). Rename the columns to the published names, or get the variables."
         )
-    preparation = prepare(
-        rates[used].dropna(), np.ones(rates[used].notna().all(axis=1).sum()), transform, scaling, multiplier
-    )
+    complete = rates[used].dropna()
+    if complete.empty:
+        raise NotSupportedError(
+            f"areas: none of {len(rates):,} areas has all of the {len(used)} variables, so their "
+            f"scaling can't be learnt (most missing: {rates[used].isna().sum().idxmax()}). Leave that variable out."
+        )
     notes = []
+    same = [name for name in used if complete[name].nunique() < 2] if bounds is None else []
+    if same and len(complete) > 1:
+        used = [name for name in used if name not in same]
+        notes.append(
+            f"{', '.join(map(str, same[:8]))}: the same in every area, so not scaled without the publisher's bounds; "
+            "left out."
+        )
+    preparation = prepare(complete[used], np.ones(len(complete)), transform, scaling, multiplier)
     if bounds is None:
         notes.append(
             f"The {scaling} of every variable was taken from these {len(rates):,} areas, not from the publisher."
         )
     else:
+        _check_bounds(bounds, used)
         learnt = preparation.table
         learnt[["centre", "spread"]] = bounds.loc[used, ["centre", "spread"]].to_numpy(dtype=float)
     if absent:
@@ -137,3 +155,27 @@ def assign_to_centroids(
     out["uncertainty"] = (out["distance"] / out["second_distance"]).where(out["second_distance"] > 0)
     out["n_missing"] = np.isnan(points).sum(axis=1)
     return PublishedTypes(out, tuple(map(str, used)), tuple(absent), tuple(notes))
+
+
+def _check_centroids(centroids: pd.DataFrame) -> None:
+    if centroids.empty or not centroids.index.is_unique or not centroids.columns.is_unique:
+        raise TableError("centroids: no rows, or codes or variables repeat. Give one row for each type.")
+    text = [str(c) for c in centroids.columns if not pd.api.types.is_numeric_dtype(centroids[c].dtype)]
+    if text:
+        raise TableError(
+            f"centroids: {', '.join(text[:5])} aren't numbers. Make the codes the index, variables the columns."
+        )
+    if not np.isfinite(centroids.to_numpy(dtype=float)).all():
+        raise TableError("centroids: values are missing. Give one complete row for each type.")
+
+
+def _check_bounds(bounds: pd.DataFrame, used: list[Any]) -> None:
+    absent = [name for name in ("centre", "spread") if name not in bounds.columns]
+    if absent:
+        raise TableError(f"bounds: no column {', '.join(absent)}. Give centre and spread of every variable.")
+    lacking = [str(name) for name in used if name not in bounds.index]
+    if lacking:
+        raise TableError(f"bounds: no row for {', '.join(lacking[:5])}. Make the variables the index.")
+    values = bounds.loc[used, ["centre", "spread"]].to_numpy(dtype=float)
+    if not np.isfinite(values).all() or (values[:, 1] <= 0).any():
+        raise TableError("bounds: centre or spread is missing, or a spread isn't above 0.")

@@ -379,6 +379,10 @@ def classify(
     >>> found.types[["code", "name", "cells"]].values.tolist()[1]
     ['B', 'Young renters', 40]
     """
+    if "cell" not in hexes.table:
+        raise TableError(
+            f"hexes: no column cell (columns: {', '.join(map(str, hexes.table.columns[:6]))} …). Give a table of cells."
+        )
     table = hexes.table.set_index("cell")
     if not table.index.is_unique:
         twice = table.index[table.index.duplicated()][:3].tolist()

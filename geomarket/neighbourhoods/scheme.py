@@ -57,9 +57,10 @@ def read_scheme(text: str) -> dict[str, Any]:
         raise TableError(
             f"neighbourhood scheme: the JSON has no format '{FORMAT}'. Give the text of to_json."
         )
-    if stored["format_version"] > FORMAT_VERSION:
+    written = stored.get("format_version")
+    if isinstance(written, int) and written > FORMAT_VERSION:
         raise TableError(
-            f"neighbourhood scheme: format version {stored['format_version']} is newer than this geomarket reads "
+            f"neighbourhood scheme: format version {written} is newer than this geomarket reads "
             f"({FORMAT_VERSION}). Update geomarket."
         )
     body = {k: v for k, v in stored.items() if k not in ("format", "format_version", "sha256")}

@@ -12,6 +12,7 @@ from scipy import sparse, stats
 from scipy.sparse.csgraph import connected_components
 
 from geomarket.errors import NotSupportedError, SettingsError, TableError
+from geomarket.neighbourhoods.checks import check_rates
 from geomarket.neighbourhoods.classifier import NeighbourhoodClassifier
 from geomarket.results import Result
 
@@ -50,6 +51,7 @@ def morans_i(values: pd.DataFrame, neighbours: pd.DataFrame) -> pd.DataFrame:
     >>> morans_i(pd.DataFrame({"x": [1.0, 2.0, 3.0, 4.0, 5.0]}), line)["morans_i"].round(3).tolist()
     [0.6]
     """
+    check_rates(values)
     complete = values.dropna()
     matrix, linked = _weights(complete.index, neighbours)
     if linked.sum() < 4:
@@ -115,6 +117,7 @@ def residual_autocorrelation(
     True
     """
     typed = codes.dropna()
+    _check_typed(classifier, rates, typed)
     points = classifier.transform_rates(rates.loc[typed.index], _at(denominators, typed.index))
     residuals = points - classifier.centroids_.loc[typed.to_numpy()].to_numpy()
     table = morans_i(residuals, neighbours)
@@ -220,9 +223,11 @@ def smooth_types(
     if not strength >= 0:
         raise SettingsError(f"smoothing strength {strength} is negative; give 0 (none) or more.")
     typed = codes.dropna().sort_index()
-    wrong = sorted(set(typed) - set(classifier.centroids_.index))
-    if wrong:
-        raise TableError(f"smoothing: codes {', '.join(map(str, wrong[:5]))} aren't types of this scheme.")
+    _check_typed(classifier, rates, typed)
+    if population is not None and not typed.index.isin(population.index).all():
+        raise TableError(
+            "smoothing: population has no row for some of the cells. Select it from the same table."
+        )
     kinds = np.array(sorted(set(typed)), dtype=object)
     points = classifier.transform_rates(rates.loc[typed.index], _at(denominators, typed.index)).to_numpy()
     squares = _squares(points, classifier.centroids_.loc[kinds].to_numpy())
@@ -249,8 +254,24 @@ def smooth_types(
     )
 
 
+def _check_typed(classifier: NeighbourhoodClassifier, rates: pd.DataFrame, typed: pd.Series) -> None:
+    """Refuse codes that aren't of the scheme, or of cells without rates."""
+    wrong = sorted(set(typed.astype(str)) - set(classifier.centroids_.index))
+    if wrong:
+        raise TableError(f"codes {', '.join(wrong[:5])} aren't types of this scheme.")
+    lost = typed.index[~typed.index.isin(rates.index)]
+    if len(lost):
+        raise TableError(
+            f"rates: cells {lost[:3].tolist()} have a type but no row. Give codes and rates of one table, by cell."
+        )
+
+
 def _weights(cells: pd.Index, neighbours: pd.DataFrame) -> tuple[sparse.csr_array, np.ndarray]:
     """Binary neighbour matrix in the order of the cells, and which cells have a neighbour."""
+    if neighbours.shape[1] < 2:
+        raise TableError(
+            "neighbours: expected two columns, cell and neighbour, as geomarket.neighbours returns them."
+        )
     place = pd.Series(np.arange(len(cells)), index=cells)
     here = place.reindex(neighbours.iloc[:, 0]).to_numpy()
     there = place.reindex(neighbours.iloc[:, 1]).to_numpy()

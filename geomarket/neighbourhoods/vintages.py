@@ -136,6 +136,10 @@ def compare_vintages(
     >>> found.matches[["old", "new"]].values.tolist(), found.moved
     ([['A', 'B'], ['B', 'A']], 0.25)
     """
+    for name, index in (("old_codes", old_codes.index), ("new_codes", new_codes.index)):
+        if not index.is_unique:
+            twice = index[index.duplicated()][:3].tolist()
+            raise TableError(f"{name}: areas repeat ({twice}). Give one code an area.")
     areas = old_codes.index[old_codes.notna()].intersection(new_codes.index[new_codes.notna()], sort=False)
     if len(areas) == 0:
         raise NotSupportedError(
@@ -147,6 +151,11 @@ def compare_vintages(
             raise TableError(
                 f"{name}: areas {lost} have a type but no row. Give the rates of all typed areas."
             )
+    if population is not None and not population.reindex(areas).ge(0).all():
+        lost = areas[~population.reindex(areas).ge(0)][:3].tolist()
+        raise TableError(
+            f"population: missing or negative in areas {lost}, which have a type in both vintages."
+        )
     old, new = old_codes.loc[areas].astype(str), new_codes.loc[areas].astype(str)
     mass = np.ones(len(areas)) if population is None else population.loc[areas].to_numpy(dtype=float)
     before = preparation.apply(old_rates.loc[areas])
@@ -200,6 +209,9 @@ def population_stability(
     >>> population_stability(old, old)["psi"].round(6).tolist()
     [0.0]
     """
+    absent = [str(name) for name in old.columns if name not in new.columns]
+    if absent:
+        raise TableError(f"new: no column {', '.join(absent[:5])}. Give the same variables at both dates.")
     rows = []
     for name in old.columns:
         known = old[name].dropna().to_numpy(dtype=float)
