@@ -72,7 +72,7 @@ class PromotionPlan(Result):
             return [
                 "No offer pays: the plan is empty. None nets more than nothing with a chance of at least "
                 f"{self.rules.confidence:.0%}, on the response estimated.",
-                *self._notes(),
+                *self.notes(),
             ]
         total = self.table[["net", "cost", "incremental_margin", "subsidised"]].sum()
         budget = "" if math.isinf(self.rules.budget) else f" of a budget of {self.rules.budget:,.2f}"
@@ -95,9 +95,10 @@ class PromotionPlan(Result):
                 f"{promised:,} offers are in the plan only because their vendor was promised them; they net "
                 f"{loss:,.2f}."
             )
-        return [*lines, *self._notes()]
+        return [*lines, *self.notes()]
 
-    def _notes(self) -> list[str]:
+    def notes(self) -> list[str]:
+        """Say what was estimated, what assumed, and how close to the best plan this is."""
         notes = []
         known = self.sources.get("cannibalisation", ())
         if len(known):

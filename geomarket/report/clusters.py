@@ -8,11 +8,12 @@ from urllib.parse import quote
 import pandas as pd
 from markupsafe import Markup
 
-from geomarket.report.charts import calendar_chart, index_bars, share_bar
+from geomarket.report.charts import index_bars, share_bar
 from geomarket.report.map import NeighbourhoodKey, trade_by_type
 from geomarket.report.names import natural_key, slug
 from geomarket.report.numbers import count, money, percent, plural
 from geomarket.report.people import strongest_bars, swatch
+from geomarket.report.promotions import promotion_calendar
 from geomarket.report.ranges import cluster_gain
 from geomarket.report.tables import Cell, Column, Table
 
@@ -137,11 +138,11 @@ def _cluster_promotions(plan: Any, cluster: str) -> dict[str, Any] | None:
     if mine.empty:
         return None
     currency = plan.market.currency
-    best = mine.sort_values(["net", "period", "sku"], ascending=[False, True, True])
+    best = _offers(mine)
     rows = [
         [
             Cell(str(line["name"]), note=str(line["reason"])),
-            Cell(f"{pd.Timestamp(line['period']):%d %b %Y}", pd.Timestamp(line["period"]).timestamp()),
+            Cell(line["dates"]),
             Cell(percent(line["depth"]), float(line["depth"])),
             Cell(str(line["channel"])),
             Cell(count(line["uplift_units"]), float(line["uplift_units"])),
@@ -149,31 +150,41 @@ def _cluster_promotions(plan: Any, cluster: str) -> dict[str, Any] | None:
         ]
         for line in best.head(_TOP_PROMOTIONS).to_dict("records")
     ]
-    heads = [Column("Product and reason", "main"), Column("From", "number"), Column("Price cut", "number")]
+    heads = [Column("Product and reason", "main"), Column("From", "dates"), Column("Price cut", "number")]
     heads += [Column("Channel"), Column("Extra units", "number"), Column("Net", "number")]
     left_out = len(best) - len(rows)
     return {
+        "count": plural(len(mine), "promotion"),
         "calendar": _calendar(mine, cluster),
         "table": Table(
-            f"Promotions that net most in {cluster}",
+            f"Offers that net most in {cluster}, all their dates together",
             heads,
             rows,
-            f"{left_out:,} more {_WORKBOOK}" if left_out else "",
+            f"{left_out:,} more offers {_WORKBOOK}" if left_out else "",
         ),
     }
 
 
+def _offers(promotions: pd.DataFrame) -> pd.DataFrame:
+    """Return one line per product and kind of offer: its dates, and what they bring together; most net first."""
+    dated = promotions.sort_values("period")
+    dated = dated.assign(dates=[f"{pd.Timestamp(day):%d %b %Y}" for day in dated["period"]])
+    kinds = ["sku", "name", "depth", "mechanic", "channel"]
+    offers = dated.groupby(kinds, sort=True, dropna=False).agg(
+        dates=("dates", ", ".join),
+        uplift_units=("uplift_units", "sum"),
+        net=("net", "sum"),
+        reason=("reason", "first"),
+    )
+    return offers.reset_index().sort_values(["net", "sku"], ascending=[False, True])
+
+
 def _calendar(promotions: pd.DataFrame, cluster: str) -> Markup:
-    periods = sorted(promotions["period"].unique())
-    counts = promotions.groupby(["category", "period"]).size().unstack(fill_value=0).reindex(columns=periods)
-    depth = promotions.groupby(["category", "period"])["depth"].max().unstack().reindex(columns=periods)
-    rows = [
-        (str(category), [(int(n), float(d)) for n, d in zip(counts.loc[category], depth.loc[category])])
-        for category in counts.index
-    ]
-    labels = [f"{pd.Timestamp(period):%d %b}" for period in periods]
-    return calendar_chart(
-        rows, labels, f"Promotion calendar of {cluster}: promotions by category and first day"
+    """One strip per channel and category."""
+    shown = promotions["channel"].map({"shelf": "shelf", "display": "display", "mailer": "leaflet"})
+    labelled = promotions.assign(category=promotions["category"].astype(str) + ", " + shown.fillna(""))
+    return promotion_calendar(
+        labelled, f"Promotion calendar of {cluster}: promotions by category, channel and first day"
     )
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from geomarket.report.map import neighbourhood_key, trade_by_type
 from geomarket.report.measurement_sheets import measurement_sheets
+from geomarket.report.promotions import promotion_sheets
 from geomarket.report.range_sheets import range_sheets
 from geomarket.report.sheet_types import Field, Sheet
 from geomarket.report.store_groups import store_group_sheets
@@ -39,6 +40,7 @@ def plan_sheets(plan: Any) -> list[Sheet]:
         _range_by_cluster(plan),
         _changes_by_store(plan),
         _promotions(plan),
+        *promotion_sheets(plan),
         _neighbourhoods(plan),
         _neighbourhood_traits(plan),
         _frontier(plan),
@@ -225,6 +227,9 @@ def _promotions(plan: Any) -> Sheet:
         Field("cost", "Budget used", "money", "What counts against the budget."),
         Field("net", "Net", "money", "Everything added up."),
         Field("net_low", "Net, low", "money", "The same if the response is at its lower bound."),
+        Field("chance", "Chance to pay", "share", "Chance that it nets more than nothing."),
+        Field("offer_price", "Promoted price", "money", "Price on offer; empty where the mechanic has no one price."),
+        Field("promised", "Promised", "flag", "Planned because its vendor was promised it."),
         Field("reason", "Why", "wide", "Reason in words."),
     ]
     return Sheet("Promotions", "What to promote where, and what it nets.", frame, fields)
