@@ -11,13 +11,22 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from geomarket.assortment.data import SKIPPED_COLUMNS, CategoryData, RangeInputs, category_problem
+from geomarket.assortment.data import SKIPPED_COLUMNS, RangeInputs, category_problem
 from geomarket.assortment.optimise import solve_ranges
-from geomarket.assortment.phases import WAITS, Phases, deal_phases, phase_name
-from geomarket.assortment.problem import RangeProblem
+from geomarket.assortment.phases import WAITS, deal_phases, phase_name
+from geomarket.assortment.range_tables import (
+    CHANGE_COLUMNS,
+    LINE_COLUMNS,
+    PHASE_COLUMNS,
+    SPACE_COLUMNS,
+    Outcome,
+    change_table,
+    line_table,
+    margin_steps,
+    space_table,
+)
 from geomarket.assortment.rules import RangeRules
 from geomarket.assortment.solving import SolverOptions, SolverResult
-from geomarket.assortment.wording import change_reasons, line_reasons
 from geomarket.assortment.worker import SolverProcess
 from geomarket.errors import SolverError, TableError
 from geomarket.results import Result
@@ -29,66 +38,6 @@ _log = logging.getLogger(__name__)
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
-LINE_COLUMNS = [
-    "store_cluster",
-    "category",
-    "tier",
-    "sku",
-    "name",
-    "scope",
-    "status",
-    "stores",
-    "stores_planned",
-    "stores_today",
-    "facings",
-    "units",
-    "margin",
-    "low",
-    "high",
-    "units_transferred",
-    "width_cm",
-    "lift",
-    "rank",
-    "reason",
-]
-CHANGE_COLUMNS = [
-    "store_id",
-    "store_cluster",
-    "category",
-    "tier",
-    "sku",
-    "action",
-    "when",
-    "facings",
-    "units",
-    "margin",
-    "reason",
-]
-PHASE_COLUMNS = [
-    "phase",
-    "stores",
-    "listings",
-    "delistings",
-    "listings_median",
-    "listings_max",
-    "delistings_median",
-    "delistings_max",
-    "margin",
-]
-SPACE_COLUMNS = [
-    "store_cluster",
-    "category",
-    "tier",
-    "stores",
-    "capacity",
-    "used",
-    "unit",
-    "today_low",
-    "today_high",
-    "margin_today",
-    "margin",
-]
-
 
 @dataclass(frozen=True)
 class RangePlan(Result):
@@ -98,8 +47,8 @@ class RangePlan(Result):
     ----------
     table : DataFrame
         One row per store cluster and SKU that is planned or listed today: store_cluster, category, tier, sku, name,
-        scope, status, stores, stores_planned, stores_today, facings, units, margin, low, high, units_transferred,
-        width_cm, lift, rank, reason.
+        scope, status, stores, stores_planned, stores_today, facings, units, margin, low, high, margin_low,
+        margin_high, units_transferred, width_cm, lift, rank, reason.
 
         ``tier``: the smallest planogram that lists it ("all" where every size does, "none" where none does).
         ``scope``: "national" where every cluster with space lists it, else "local".
@@ -108,7 +57,8 @@ class RangePlan(Result):
         ``facings``: in the cluster's largest planogram.
         ``units``, ``margin`` a period, summed over the stores that are to list it (for a delisting: that list it
         today), with what moves to it from SKUs not listed (``units_transferred``, part of units). ``low``, ``high``:
-        bounds of the units before any such move: the stores' 90 % bounds added up, hence wider than 90 % unless the
+        bounds of the units before any such move, and ``margin_low``, ``margin_high`` those of their margin: the stores'
+        90 % bounds added up, hence wider than 90 % unless the
         stores err together.
         ``lift``: the SKU's share of the cluster's expected units in the category, over its share in the chain.
         ``rank``: place in the cluster by expected margin per space, 1 the best.
@@ -385,25 +335,6 @@ class CategoryPart:
     """Margin per period today, after each phase, and with what waits."""
 
 
-@dataclass(frozen=True)
-class _Outcome:
-    """Plan and today, by store and SKU."""
-
-    facings: Ints
-    units: Floats
-    margin: Floats
-    gained: Floats
-    units_today: Floats
-    margin_today: Floats
-
-    @classmethod
-    def of(cls, data: CategoryData, facings: Ints, rules: RangeRules) -> _Outcome:
-        returns = np.concatenate([[0.0, 1.0], 1.0 + np.cumsum(rules.facing_returns)])
-        by_store = facings[data.planogram]
-        units_today, margin_today, _ = data.outcome(data.today.astype(np.int64), returns)
-        return cls(by_store, *data.outcome(by_store, returns), units_today, margin_today)
-
-
 def _plan_category(
     inputs: RangeInputs,
     category: str,
@@ -418,8 +349,8 @@ def _plan_category(
         return CategoryPart(empty, empty, {}, empty, empty, empty, skipped)
     facings, result, checks = solve_ranges(problem, rules, options, process)
     _log.info("%s: %s, gap %.2e, %.2f s", category, result.status, result.gap, result.seconds)
-    outcome = _Outcome.of(data, facings, rules)
-    lines = _lines(data, problem, facings, outcome, rules, period)
+    outcome = Outcome.of(data, facings, rules)
+    lines = line_table(data, problem, facings, outcome, rules, period)
     phases = deal_phases(data, problem, outcome.facings > 0, rules)
     planograms = pd.DataFrame(
         {
@@ -431,13 +362,13 @@ def _plan_category(
     )
     return CategoryPart(
         lines,
-        _changes(data, problem, outcome, phases, lines),
+        change_table(data, problem, outcome, phases, lines),
         _solver_line(category, result, checks),
-        _spaces(data, problem, facings, outcome, rules),
+        space_table(data, problem, facings, outcome, rules),
         planograms,
         checks.assign(category=category),
         skipped,
-        _steps(data, outcome, phases, rules),
+        margin_steps(data, outcome, phases, rules),
     )
 
 
@@ -455,87 +386,6 @@ def _solver_line(category: str, result: SolverResult, checks: pd.DataFrame) -> d
         "constraints_checked": int(checks["checked"].sum()),
         "worst_violation": float(checks["worst_violation"].max()),
     }
-
-
-def _lines(
-    data: CategoryData,
-    problem: RangeProblem,
-    facings: Ints,
-    outcome: _Outcome,
-    rules: RangeRules,
-    period: str,
-) -> pd.DataFrame:
-    """One row per cluster and SKU planned or listed today."""
-    listed, planned = facings > 0, outcome.facings > 0
-    national = listed[problem.largest].all(axis=0)
-    chain_units = np.nansum(data.units, axis=0)
-    chain_share = chain_units / max(chain_units.sum(), 1e-12)
-    parts = []
-    for number, cluster in enumerate(problem.clusters):
-        here = data.store_cluster == cluster
-        mine = np.flatnonzero(problem.cluster == number)
-        sizes = listed[mine].sum(axis=0)
-        units_here = np.nansum(data.units[here], axis=0)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            lift = units_here / max(units_here.sum(), 1e-12) / chain_share
-        stores_planned, stores_today = planned[here].sum(axis=0), data.today[here].sum(axis=0)
-        tiers = np.array([problem.tiers[i] for i in mine], dtype=object)
-        smallest = tiers[np.maximum(mine.size - sizes, 0) % mine.size]
-        frame = pd.DataFrame(
-            {
-                "store_cluster": cluster,
-                "category": data.category,
-                "tier": np.where(sizes == 0, "none", np.where(sizes == mine.size, "all", smallest)),
-                "sku": data.skus.astype(object),
-                "name": data.names,
-                "scope": np.where(national, "national", "local"),
-                "status": np.where(
-                    sizes == 0, "delist", np.where(2 * stores_today >= stores_planned, "keep", "list")
-                ),
-                "stores": int(here.sum()),
-                "stores_planned": stores_planned,
-                "stores_today": stores_today,
-                "facings": facings[mine[-1]],
-                "units_transferred": outcome.gained[here].sum(axis=0),
-                "width_cm": data.width,
-                "lift": lift,
-                "rank": _rank(problem.margin[mine].sum(axis=0) / problem.space),
-            }
-        )
-        counted = np.where(sizes[None, :] > 0, planned[here], data.today[here])
-        for column in ("units", "margin"):
-            now, after = getattr(outcome, f"{column}_today")[here], getattr(outcome, column)[here]
-            frame[column] = _sum_over(np.where(sizes[None, :] > 0, after, now), counted)
-        frame["low"], frame["high"] = _sum_over(data.low[here], counted), _sum_over(data.high[here], counted)
-        frame["reason"] = line_reasons(frame, data, problem, number, facings, rules, period)
-        parts.append(frame[(sizes > 0) | (stores_today > 0)])
-    table = pd.concat(parts, ignore_index=True)
-    table["_last"] = table["status"].eq("delist")
-    table = table.sort_values(["store_cluster", "_last", "rank", "sku"], kind="stable", ignore_index=True)
-    return table[LINE_COLUMNS]
-
-
-def _rank(worth: Floats) -> Ints:
-    rank = np.empty(worth.size, dtype=np.int64)
-    rank[np.argsort(-worth, kind="stable")] = np.arange(1, worth.size + 1)
-    return rank
-
-
-def _sum_over(values: Floats, counted: npt.NDArray[np.bool_]) -> Floats:
-    """Sum over stores where counted; NaN where no counted store has a value."""
-    known = counted & np.isfinite(values)
-    return np.where(known.any(axis=0), np.where(known, values, 0.0).sum(axis=0), np.nan)
-
-
-def _steps(data: CategoryData, outcome: _Outcome, phases: Phases, rules: RangeRules) -> tuple[float, ...]:
-    """Margin per period today, after each phase, and of the whole plan."""
-    returns = np.concatenate([[0.0, 1.0], 1.0 + np.cumsum(rules.facing_returns)])
-    margins = [float(np.nansum(outcome.margin_today))]
-    for phase in range(1, phases.last + 1):
-        listed = phases.listed_after(phase, data.today, outcome.facings > 0)
-        facings = np.where(listed, np.maximum(outcome.facings, 1), 0)
-        margins.append(float(np.nansum(data.outcome(facings, returns)[1])))
-    return (*margins, float(np.nansum(outcome.margin)))
 
 
 def _phases(parts: list[CategoryPart]) -> pd.DataFrame:
@@ -564,55 +414,3 @@ def _phases(parts: list[CategoryPart]) -> pd.DataFrame:
         row["margin"] = sum(p.steps[-1] if whole else p.steps[min(place, len(p.steps) - 2)] for p in parts)
         rows.append(row)
     return pd.DataFrame(rows, columns=PHASE_COLUMNS)
-
-
-def _changes(
-    data: CategoryData, problem: RangeProblem, outcome: _Outcome, phases: Phases, lines: pd.DataFrame
-) -> pd.DataFrame:
-    planned = outcome.facings > 0
-    store, sku = np.nonzero(planned | data.today)
-    stays = planned[store, sku]
-    frame = pd.DataFrame(
-        {
-            "store_id": data.store_ids[store],
-            "store_cluster": data.store_cluster[store],
-            "category": data.category,
-            "tier": np.array(problem.tiers, dtype=object)[data.planogram[store]],
-            "sku": data.skus.astype(object)[sku],
-            "action": np.where(stays & data.today[store, sku], "keep", np.where(stays, "list", "delist")),
-            "when": phases.names()[store, sku],
-            "facings": outcome.facings[store, sku],
-            "units": np.where(stays, outcome.units[store, sku], outcome.units_today[store, sku]),
-            "margin": np.where(stays, outcome.margin[store, sku], outcome.margin_today[store, sku]),
-        }
-    )
-    frame["reason"] = change_reasons(frame, lines)
-    return frame[CHANGE_COLUMNS].sort_values(["store_id", "sku"], kind="stable", ignore_index=True)
-
-
-def _spaces(
-    data: CategoryData, problem: RangeProblem, facings: Ints, outcome: _Outcome, rules: RangeRules
-) -> pd.DataFrame:
-    by_store = pd.DataFrame(
-        {
-            "planogram": data.planogram,
-            "space": data.space_today,
-            "margin_today": np.nansum(outcome.margin_today, axis=1),
-            "margin": np.nansum(outcome.margin, axis=1),
-        }
-    ).groupby("planogram")
-    return pd.DataFrame(
-        {
-            "store_cluster": [problem.clusters[i] for i in problem.cluster],
-            "category": data.category,
-            "tier": problem.tiers,
-            "stores": problem.stores,
-            "capacity": problem.capacity,
-            "used": facings @ problem.space,
-            "unit": rules.unit,
-            "today_low": by_store["space"].min().to_numpy(),
-            "today_high": by_store["space"].max().to_numpy(),
-            "margin_today": by_store["margin_today"].sum().to_numpy(),
-            "margin": by_store["margin"].sum().to_numpy(),
-        }
-    )
