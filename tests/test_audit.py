@@ -214,6 +214,16 @@ def test_exports_are_read_as_well(folder):
     assert "contradiction" in set(audit_folder(folder).table["problem"])
 
 
+def test_a_table_without_known_keys_is_still_seen(folder):
+    for name, n in (("one", 40), ("two", 3)):
+        pd.DataFrame({"pair": ["tea + jam", "oil + salt"], "customers": [50, n]}).to_csv(
+            folder / f"{name}.csv", index=False
+        )
+    found = audit_folder(folder).table
+    assert found["problem"].tolist() == ["shown"]
+    assert "two.csv" in found["table"].iloc[0]
+
+
 def test_two_runs_together_tell_more_than_each(tmp_path):
     """Moved borders: the types of both runs are safe, their difference is a handful of people."""
     people, _, types, _ = world()

@@ -199,11 +199,26 @@ def _tables(pages: Sequence[Page]) -> dict[Key, _Table]:
         if COUNT not in page.frame:
             continue
         keys = key_of(page.frame, (*_with_earlier(ONCE["everyone"]), *KEYS))
+        frame = _keys_as_text(page.frame, keys)
+        if not keys or frame.duplicated(list(keys)).any():
+            # nothing adds up without keys, but what it shows is still seen
+            keys = (f"row of {page.source}",)
+            frame = frame.assign(**{keys[0]: np.arange(1, len(frame) + 1).astype(str)})
         if keys not in found:
-            found[keys] = _Table(keys, page.frame.reset_index(drop=True), (page.source,))
+            found[keys] = _Table(keys, frame.reset_index(drop=True), (page.source,))
             continue
-        found[keys], _, _ = _merged(found[keys], page.frame, (page.source,), page.complete)
+        found[keys], _, _ = _merged(found[keys], frame, (page.source,), page.complete)
     return found
+
+
+def _keys_as_text(frame: pd.DataFrame, keys: Key) -> pd.DataFrame:
+    """Write keys alike: numbers are text on a page, and door_drop may stand there as door drop."""
+    written = {}
+    for key in keys:
+        number = pd.api.types.is_numeric_dtype(frame[key])
+        write = "{:g}".format if number else lambda text: str(text).replace("_", " ")
+        written[key] = frame[key].map(write, na_action="ignore")
+    return frame.assign(**written)
 
 
 def _merged(

@@ -407,7 +407,7 @@ def _worth(work: _Work, value: LifetimeValue) -> None:
     for row in idle.to_dict("records"):
         work.words.append(
             f"By {row['channel']}, {row[COUNT]:,.0f} customers who agreed are not worth a contact of "
-            f"{currency}{row['cost']:g}: leaving them out saves {currency}{row['saved']:,.0f} each time."
+            f"{currency}{row['cost']:.2f}: leaving them out saves {currency}{row['saved']:,.0f} each time."
         )
     work.notes.append(
         f"Worth contacting assumes that a contact raises what a customer buys, all categories together, by "
@@ -482,7 +482,12 @@ def _channels(work: _Work) -> None:
         (table["preference"] + spread).clip(upper=1),
     )
     work.parts["channels"] = table
-    work.words += found.summary()[:1]
+    top = found.prior.sort_values(["share", "channel"], ascending=[False, True]).iloc[0]
+    spread = table.loc[table["channel"] == top["channel"], "preference"]
+    work.words.append(
+        f"{top['share']:.0%} of trips go by the channel “{top['channel']}”: {spread.min():.0%} to {spread.max():.0%} "
+        "from one neighbourhood type to another."
+    )
 
 
 def _consent(work: _Work) -> None:

@@ -62,7 +62,7 @@ def forecast_chart(
     height, left, below = 300, 44, 42
     known = [v for values in (predicted, high) for v in values if np.isfinite(v)]
     ticks = nice_ticks(0.0, max([*known, 0.1]), 5)
-    x, y = scale(0.0, ticks[-1], left, width - 14), scale(0.0, ticks[-1], height - below, 14)
+    x, y = scale(0.0, ticks[-1], left, width - 14), scale(0.0, ticks[-1], height - below, 26)
     parts = [f'<path class="grid" d="M{left},{y(t):.1f}H{width - 14}"/>' for t in ticks[1:]]
     parts += [text(left - 6, y(t) + 4, f"{t:g}", "chart-tick", "end") for t in ticks]
     parts += [text(x(t), height - below + 17, f"{t:g}", "chart-tick", "middle") for t in ticks[1:]]
@@ -74,7 +74,7 @@ def forecast_chart(
         if np.isfinite([p, a, lo, hi]).all():
             parts.append(f'<path class="whisker" d="M{x(p):.1f},{y(lo):.1f}V{y(hi):.1f}"/>')
             parts.append(f'<circle class="point" cx="{x(p):.1f}" cy="{y(a):.1f}" r="4.5"/>')
-    parts.append(text(left, 8, axes[1], "chart-tick"))
+    parts.append(text(left, 13, axes[1], "chart-tick"))
     parts.append(text((left + width) / 2, height - 4, axes[0], "chart-tick", "middle"))
     return svg(width, height, title, parts)
 
