@@ -136,7 +136,7 @@ def _harmless(text: Any) -> Any:
 def _geojson(drops: pd.DataFrame, name: str) -> str:
     """Write one feature per hexagon (RFC 7946) with its doors and the days and leaflets of its drops."""
     by_hexagon = drops.groupby("hexagon", sort=True)
-    cells = np.array([int(cell, 16) for cell in by_hexagon.groups], dtype=np.int64)
+    cells = np.array([int(str(cell), 16) for cell in by_hexagon.groups], dtype=np.int64)
     features = []
     for (cell, rows), shape in zip(by_hexagon, cell_polygons(cells), strict=True):
         ring = np.round(shapely.get_coordinates(shapely.orient_polygons(shape)), _DIGITS).tolist()

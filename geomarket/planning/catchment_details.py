@@ -238,14 +238,15 @@ def _voids(catchments: Catchments, twins: pd.DataFrame) -> pd.DataFrame:
 
 
 def _decay(own: pd.DataFrame, seen: pd.DataFrame | None, catchments: Catchments, k: int) -> pd.DataFrame:
-    edges = list(DECAY_EDGES)
+    edges = [float(edge) for edge in DECAY_EDGES]
     if seen is not None and len(seen):
         edges = _edges_with_people(seen, edges, k)
     market = catchments.cells.set_index("cell")["market"]
     modelled = distance_decay(own, "demand", "km", edges, market)
     table = modelled[["from", "to"]].assign(modelled=modelled["share"], people_won=modelled["penetration"])
-    known = seen is not None and len(seen) and len(edges) > 1
-    table["observed"] = distance_decay(seen, "trips", "km", edges)["share"] if known else np.nan
+    table["observed"] = np.nan
+    if seen is not None and len(seen) and len(edges) > 1:
+        table["observed"] = distance_decay(seen, "trips", "km", edges)["share"]
     return table[["from", "to", "modelled", "observed", "people_won"]]
 
 

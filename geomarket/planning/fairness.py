@@ -290,7 +290,7 @@ def _by_store(
         (offers["baseline_units"] + offers["uplift_units"]) * offers["depth"] * offers["sku"].map(price)
     ).groupby(offers["store_cluster"])
     share = (cut.sum() / (full * settings.promotions.horizon)).reindex(full.index).fillna(0.0)
-    counts["depth"] = counts.index.map(clusters.labels).map(share)
+    counts["depth"] = clusters.labels.reindex(counts.index).map(share)
     return counts
 
 

@@ -155,7 +155,7 @@ def find_targeting(
     notes = [] if lift is None else [f"Leaflets are assumed, not known, to sell {lift:.0%} more of an offer."]
     own = catchments.table[catchments.table["own"]]
     served = own.assign(store_cluster=own["store_id"].map(clusters.labels)).dropna(subset=["store_cluster"])
-    demand = served.groupby(["cell", "store_cluster"], as_index=False)["demand"].sum()
+    demand = served.groupby(["cell", "store_cluster"], as_index=False).agg(demand=("demand", "sum"))
     responses, answers = _answers(market, hexes, neighbourhoods, chosen, notes)
     doors = target_hexagons(
         values,
@@ -271,7 +271,7 @@ def _contacts(
     assert market.customers is not None
     chosen = settings.targeting
     ids = market.customers["customer_id"].tolist()
-    consent = {
+    consent: dict[str, list[str]] = {
         channel: contact_list(market.customers, channel, ids)["customer_id"].tolist()
         for channel in chosen.channels
     }
@@ -321,16 +321,15 @@ def _channel_answers(market: Market, chosen: TargetingSettings, notes: list[str]
             "Letters and messages are taken to work as well as a leaflet at the door: no contacts are known."
         )
         return {}
-    rates = channel_response(market.contacts).set_index("channel")
-    rates = rates[(rates["contacts"] >= FEW_ANSWERS) & (rates["rate"] > 0)]["rate"]
+    known = channel_response(market.contacts)
+    known = known[(known["contacts"] >= FEW_ANSWERS) & (known["rate"] > 0)]
+    rates = dict(zip(known["channel"], known["rate"]))
     if DOOR_DROP not in rates:
         notes.append(
             "Letters and messages are taken to work as well as a leaflet at the door: too few are known."
         )
         return {}
-    found = {
-        channel: float(rates[channel] / rates[DOOR_DROP]) for channel in chosen.channels if channel in rates
-    }
+    found: dict[str, float] = {c: rates[c] / rates[DOOR_DROP] for c in chosen.channels if c in rates}
     words = ", ".join(f"{channel} {index:.1f} times" for channel, index in found.items())
     if words:
         notes.append(f"Customers answered before, against a leaflet at the door: {words}.")

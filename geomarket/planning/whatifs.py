@@ -119,8 +119,9 @@ def find_what_ifs(
         result = results[case.name]
         rows.append(_row(case, result, names, total))
         moved = result.table[result.table["change"].abs() > TOLERANCE * total]
-        opened = {_new_id(store): store.name for store in case.open}
-        moved = moved.assign(name=moved["store_id"].map({**names.to_dict(), **opened}), what_if=case.name)
+        called: dict[Any, Any] = names.to_dict()
+        called |= {_new_id(store): store.name for store in case.open}
+        moved = moved.assign(name=moved["store_id"].map(called), what_if=case.name)
         stores.append(moved.sort_values(["change", "store_id"], ascending=[False, True]))
     columns = ["what_if", "store_id", "name", "own", "role", "before", "after", "change"]
     return WhatIfs(
@@ -201,7 +202,7 @@ def _changed(case: WhatIfSettings, catchments: Catchments) -> pd.DataFrame:
             )
         rows.append({"store_id": store.store_id, **new})
     frame = pd.DataFrame(rows)
-    unknown = [column for column in frame if column not in catchments.stores]
+    unknown = [str(column) for column in frame if column not in catchments.stores]
     if unknown:
         raise SettingsError(
             f"[[catchments.what_if]] {case.name}: stores have no column {', '.join(unknown)}."

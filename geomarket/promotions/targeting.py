@@ -95,7 +95,7 @@ class DoorDrops(Result):
         from geomarket.hexmap import explore_cells
 
         if column not in self.cells or column == "cell":
-            known = ", ".join(name for name in self.cells if name != "cell")
+            known = ", ".join(str(name) for name in self.cells if name != "cell")
             raise TableError(f"door drops: there is no column {column!r} to show; choose from {known}.")
         looks = {"label": f"Door drops: {column}", "kind": "count"}
         return explore_cells(self.cells, column, **{**looks, **options})
@@ -354,7 +354,9 @@ def _parts(
     known = trade[trade["store_cluster"].isin(worth.index)]
     weight = np.zeros((len(cells), len(worth)))
     row = np.searchsorted(cells, known["cell"].to_numpy(dtype=np.int64))
-    np.add.at(weight, (row, worth.index.get_indexer(known["store_cluster"])), known["demand"].to_numpy())
+    np.add.at(
+        weight, (row, worth.index.get_indexer(pd.Index(known["store_cluster"]))), known["demand"].to_numpy()
+    )
     if response is not None:
         answer = response.reindex(cells).fillna(1.0).to_numpy(dtype=float)
         if (answer < 0).any():
@@ -558,7 +560,9 @@ def _person_benefits(
     known = spend[spend["store_cluster"].isin(worth.index)]
     share = np.zeros((len(people), len(worth)))
     row = np.searchsorted(people, known["customer_id"].to_numpy(dtype=object))
-    np.add.at(share, (row, worth.index.get_indexer(known["store_cluster"])), known["share"].to_numpy())
+    np.add.at(
+        share, (row, worth.index.get_indexer(pd.Index(known["store_cluster"]))), known["share"].to_numpy()
+    )
     benefit = np.zeros((len(people), worth.shape[1]))
     version = np.zeros((len(people), worth.shape[1]), dtype=np.intp)
     for position, line in enumerate(worth.to_numpy()):
@@ -571,8 +575,8 @@ def _person_benefits(
 def _told(reached: pd.DataFrame | None, people: NDArray[np.object_], periods: pd.Index) -> NDArray[np.bool_]:
     told = np.zeros((len(people), len(periods)), dtype=bool)
     if reached is not None and len(reached):
-        row = pd.Index(people).get_indexer(reached["customer_id"])
-        column = periods.get_indexer(reached["period"])
+        row = pd.Index(people).get_indexer(pd.Index(reached["customer_id"]))
+        column = periods.get_indexer(pd.Index(reached["period"]))
         there = (row >= 0) & (column >= 0)
         told[row[there], column[there]] = True
     return told
