@@ -79,6 +79,8 @@ class NeighbourhoodSettings(Section):
     that figures of two plans can be compared. The settings above then do nothing and must be left out."""
     version: str = Field(default="", max_length=100)
     """Version the types are frozen under in neighbourhood_scheme.json; the plan's name by default."""
+    earlier: Annotated[str, Field(min_length=1)] | None = None
+    """hexes.parquet of an earlier plan's folder tables: the report then shows what its types became."""
     names: Annotated[str, Field(min_length=1)] | None = None
     """Table of types to rename (CSV, Excel or Parquet): neighbourhood (code), name, reason, author."""
     overrides: Annotated[str, Field(min_length=1)] | None = None
