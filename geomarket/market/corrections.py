@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import h3
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from geomarket.errors import TableError
 from geomarket.market.files import CSV, EXCEL, PARQUET, Source, find_sources, require_text
@@ -37,6 +39,8 @@ class NeighbourhoodFiles:
         cell (int64), neighbourhood, reason, author.
     names : DataFrame or None
         neighbourhood, name, reason, author.
+    earlier : DataFrame or None
+        Table ``hexes`` of an earlier plan, without its shapes; cell as int64.
     sources : tuple of Source
         The files.
     """
@@ -45,6 +49,7 @@ class NeighbourhoodFiles:
     overrides: pd.DataFrame | None = None
     names: pd.DataFrame | None = None
     sources: tuple[Source, ...] = ()
+    earlier: pd.DataFrame | None = None
 
     @property
     def hashes(self) -> dict[str, str]:
@@ -53,7 +58,7 @@ class NeighbourhoodFiles:
 
 
 def read_neighbourhood_files(settings: PlanSettings) -> NeighbourhoodFiles:
-    """Read the files that ``[neighbourhoods]`` names: ``scheme``, ``overrides`` and ``names``.
+    """Read the files that ``[neighbourhoods]`` names: ``scheme``, ``overrides``, ``names``, ``earlier``.
 
     Parameters
     ----------
@@ -104,7 +109,31 @@ def read_neighbourhood_files(settings: PlanSettings) -> NeighbourhoodFiles:
         source = source_of("names", chosen.names)
         names = table_as_text("neighbourhoods names", source, _NAMES)
         refuse_twice("neighbourhoods names", source, names["neighbourhood"], str)
-    return NeighbourhoodFiles(scheme, overrides, names, tuple(sources))
+    earlier = None
+    if chosen.earlier is not None:
+        earlier = _earlier_hexes(source_of("earlier", chosen.earlier))
+    return NeighbourhoodFiles(scheme, overrides, names, tuple(sources), earlier)
+
+
+def _earlier_hexes(source: Source) -> pd.DataFrame:
+    """Read the hexagons of an earlier plan."""
+    what = "neighbourhoods earlier"
+    if source.suffix not in PARQUET:
+        raise TableError(
+            f"{what}: {source.name} is no Parquet file; expected hexes.parquet of an earlier plan's folder tables."
+        )
+    try:
+        table = pq.read_table(source.path)
+    except (OSError, ValueError, pa.ArrowException) as err:
+        raise TableError(f"{what}: {source.name} can't be read ({err}).") from err
+    absent = [name for name in ("cell", "supergroup") if name not in table.column_names]
+    if absent:
+        raise TableError(
+            f"{what}: no column {', '.join(map(repr, absent))} in {source.name}; expected hexes.parquet of an earlier "
+            "plan's folder tables."
+        )
+    frame = table.drop_columns([name for name in ("geometry",) if name in table.column_names]).to_pandas()
+    return frame.assign(cell=_cells(what, source, frame["cell"].astype("str")))
 
 
 def single_source(what: str, name: str, settings: PlanSettings) -> Source:

@@ -34,6 +34,8 @@ TABLE_MEANINGS = {
     "data_quality": "One row per finding of the checks on the input.",
     "conservation": "One row per layer and variable: totals before and after the way to hexagons.",
     "area_layers": "One row per layer of areas: vintage, source, and how much of the grid it covers.",
+    "neighbourhood_migration": "One row per earlier and present supergroup: who lives where one became the other.",
+    "neighbourhood_drift": "One row per census variable: how far it drifted since the earlier plan.",
     "neighbourhood_corrections": "One row per type renamed or hexagon moved to another type by hand.",
     "store_clusters": "One row per store cluster and feature: what sets it apart.",
     "catchments": "One row per store and hexagon of its core trade area.",
@@ -208,6 +210,8 @@ _IN_TABLE = {
         "margin": "Expected margin a period, all planned stores together.",
         "low": "Low ends of the stores' intervals of the units, added up.",
         "high": "High ends of the stores' intervals of the units, added up.",
+        "margin_low": "Low ends of the stores' intervals of the margin, added up.",
+        "margin_high": "High ends of the stores' intervals of the margin, added up.",
     },
     "changes": {
         "action": "list, delist or keep, against what the store lists today.",
@@ -400,6 +404,17 @@ _IN_TABLE = {
         "uncovered": "Largest share of one of its totals that lies outside the grid and was not placed.",
         "cells": "Hexagons of the grid that it reaches.",
         "coverage": "Mean share of a hexagon's surface that it covers.",
+    },
+    "neighbourhood_migration": {
+        "old": "Supergroup in the earlier plan.",
+        "new": "Supergroup now.",
+        "matched": "Whether new is what the old type became as a whole.",
+        "areas": "Hexagons.",
+        "share": "Share of the old type's residents.",
+    },
+    "neighbourhood_drift": {
+        "psi": "Population stability index: below 0.1 is stable, above 0.25 strongly shifted.",
+        "verdict": "The same in words.",
     },
     "neighbourhood_corrections": {
         "kind": "rename (of a type) or override (of a hexagon).",

@@ -164,6 +164,9 @@ def plan_tables(plan: Plan) -> dict[str, pd.DataFrame]:
         tables["store_cluster_moves"] = plan.cluster_moves.table
     if not plan.neighbourhoods.edits.empty:
         tables["neighbourhood_corrections"] = _edits(plan)
+    if plan.vintages is not None:
+        tables["neighbourhood_migration"] = plan.vintages.table
+        tables["neighbourhood_drift"] = plan.vintages.psi
     if plan.catchments is not None:
         tables["catchments"] = plan.catchments.areas
         tables["catchment_profile"] = plan.catchments.profile

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from geomarket.frontier import Frontier
     from geomarket.hexes import Hexes
     from geomarket.market import Market, PlanSettings
-    from geomarket.neighbourhoods import Neighbourhoods
+    from geomarket.neighbourhoods import Neighbourhoods, VintageComparison
     from geomarket.planning.catchment_details import CatchmentDetails
     from geomarket.planning.fairness import Fairness
     from geomarket.planning.jobs import Failure
@@ -73,6 +73,8 @@ class Plan(Result):
         The test of the plan: which stores change first, which wait, what can be seen; None where it was skipped.
     overrides : DataFrame or None
         A planner's decisions about an earlier plan and what became of them.
+    vintages
+        What the neighbourhood types of an earlier plan became; None where none was named.
     failures : tuple of Failure
         Jobs (categories of the ranges) that failed, each with its name, kind and message.
     timings : DataFrame
@@ -108,6 +110,7 @@ class Plan(Result):
     experiment: PlannedTest | None = None
     people: People | None = None
     overrides: pd.DataFrame | None = None
+    vintages: VintageComparison | None = None
 
     def explore(self, column: str | None = None, **options: Any) -> folium.Map:
         """Show the market with its own stores on a map that can be panned and zoomed.

@@ -35,6 +35,7 @@ from geomarket.planning.rehearsal import rehearse
 from geomarket.planning.targeting import try_targeting
 from geomarket.planning.trade import Trade, current_trade
 from geomarket.planning.transfer import find_transference
+from geomarket.planning.vintages import compare_with_earlier
 from geomarket.planning.whatifs import find_what_ifs
 from geomarket.safeguards.published import publishable_findings
 from geomarket.store_clusters import clustering_version
@@ -141,6 +142,9 @@ def run_plan(
             lambda: find_neighbourhoods(hexes, settings, files),
             on=(hexes, files, settings.neighbourhoods, settings.plan),
         )
+    vintages = None
+    if files.earlier is not None:
+        vintages = compare_with_earlier(files.earlier, hexes, neighbourhoods)
     customers, flows = None, None
     with watch.stage("Customers"):
         if market.customers is None:
@@ -303,6 +307,7 @@ def run_plan(
         fairness=fairness,
         experiment=experiment,
         people=people,
+        vintages=vintages,
     )
     return dataclasses.replace(plan, manifest=_manifest(plan, trade))
 
