@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
@@ -15,7 +16,7 @@ from geomarket.report.numbers import count, money, percent, plural
 from geomarket.report.people import strongest_bars, swatch
 from geomarket.report.promotions import promotion_calendar
 from geomarket.report.ranges import cluster_gain
-from geomarket.report.tables import Cell, Column, Table
+from geomarket.report.tables import Cell, Column, Table, frame_table
 
 __all__ = ["cluster_sections"]
 
@@ -59,6 +60,7 @@ def cluster_sections(plan: Any, key: NeighbourhoodKey, *, every_line: bool = Fal
                     plan, lines[lines["status"] == "delist"], f"To delist in {cluster}", every_line
                 ),
                 "margin": cluster_gain(plan, str(cluster)),
+                "space": _space(plan, str(cluster)),
                 "promotions": _cluster_promotions(plan, str(cluster)),
                 "members": _members(trade, key, members, names),
             }
@@ -108,11 +110,20 @@ def _range_lines(plan: Any, lines: pd.DataFrame, caption: str, every_line: bool)
     period = getattr(plan.ranges, "period", plan.market.period)
     ordered = lines.sort_values(["margin", "sku"], ascending=[False, True])
     shown = ordered if every_line else ordered.head(max(1, _max_changes(plan) // 6))
+    when = _when(plan, shown)
     rows = [
         [
-            Cell(str(line["name"]), note=f"{line['category']}: {line['reason']}"),
-            Cell(count(line["units"], 0 if line["units"] >= 10 else 1), float(line["units"])),
-            Cell(money(line["margin"], currency), float(line["margin"])),
+            Cell(str(line["name"]), note=f"{line['category']}: {line['reason']}{when.get(line['sku'], '')}"),
+            Cell(
+                count(line["units"], 0 if line["units"] >= 10 else 1),
+                float(line["units"]),
+                note=_between(line, "low", "high", lambda value: count(value, 0 if value >= 10 else 1)),
+            ),
+            Cell(
+                money(line["margin"], currency),
+                float(line["margin"]),
+                note=_between(line, "margin_low", "margin_high", lambda value: money(value, currency)),
+            ),
         ]
         for line in shown.to_dict("records")
     ]
@@ -123,6 +134,54 @@ def _range_lines(plan: Any, lines: pd.DataFrame, caption: str, every_line: bool)
     ]
     left_out = len(ordered) - len(shown)
     return Table(caption, heads, rows, f"{left_out:,} more {_WORKBOOK}" if left_out else "")
+
+
+def _between(line: dict[Any, Any], low: str, high: str, write: Callable[[float], str]) -> str:
+    """Write an interval under its figure; nothing where it is not known."""
+    ends = [float(line.get(name, float("nan"))) for name in (low, high)]
+    return "" if any(pd.isna(end) for end in ends) else f"{write(ends[0])} to {write(ends[1])}"
+
+
+def _when(plan: Any, lines: pd.DataFrame) -> dict[str, str]:
+    """How many stores make the change in the first phase, later, and not before proof, as words by SKU."""
+    changes = plan.ranges.changes
+    if "when" not in changes or lines.empty:
+        return {}
+    mine = changes[
+        changes["store_cluster"].eq(lines["store_cluster"].iloc[0])
+        & changes["sku"].isin(lines["sku"])
+        & changes["action"].ne("keep")
+    ]
+    step = mine["when"].where(mine["when"].isin(["phase 1", "waits"]), "later")
+    counts = mine.groupby(["sku", step])["store_id"].nunique().unstack(fill_value=0)
+    words = (("phase 1", "in the first phase"), ("later", "later"), ("waits", "not before proof"))
+    found = {}
+    for sku, row in counts.iterrows():
+        parts = [f"{plural(int(row[name]), 'store')} {how}" for name, how in words if row.get(name, 0)]
+        found[str(sku)] = f"; {', '.join(parts)}"
+    return found
+
+
+def _space(plan: Any, cluster: str) -> Table | None:
+    """The space of each planogram: what there is, what the range takes, what its stores have today."""
+    spaces = getattr(plan.ranges, "spaces", None)
+    if spaces is None or "used" not in spaces:
+        return None
+    mine = spaces[spaces["store_cluster"] == cluster]
+    unit = "SKUs" if (mine["unit"] == "count").all() else "cm"
+    return frame_table(
+        mine.assign(tier=[{"all": "one size"}.get(tier, f"size {tier}") for tier in mine["tier"]]),
+        f"Space in {cluster}, {unit}",
+        {
+            "category": ("Category", "text", None),
+            "tier": ("Planogram", "text", None),
+            "stores": ("Stores", "number", count),
+            "capacity": ("Room", "number", count),
+            "used": ("Range takes", "number", count),
+            "today_low": ("Stores have today, least", "number", count),
+            "today_high": ("Most", "number", count),
+        },
+    )
 
 
 def _max_changes(plan: Any) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from geomarket.report.customer_sheets import customer_sheets
 from geomarket.report.map import neighbourhood_key, trade_by_type
 from geomarket.report.measurement_sheets import measurement_sheets
 from geomarket.report.promotions import promotion_sheets
@@ -43,6 +44,7 @@ def plan_sheets(plan: Any) -> list[Sheet]:
         *promotion_sheets(plan),
         _neighbourhoods(plan),
         _neighbourhood_traits(plan),
+        *customer_sheets(plan),
         _frontier(plan),
         *range_sheets(plan),
         *measurement_sheets(plan),
@@ -147,6 +149,8 @@ def _range_by_cluster(plan: Any) -> Sheet:
         Field("low", "Units, low", "number", "Low ends of the stores' intervals, added up."),
         Field("high", "Units, high", "number", "High ends of the stores' intervals, added up."),
         Field("margin", f"Margin a {per}", "money", f"Expected margin a {per}, all planned stores together."),
+        Field("margin_low", "Margin, low", "money", "Low ends of the stores' intervals, added up."),
+        Field("margin_high", "Margin, high", "money", "High ends of the stores' intervals, added up."),
         Field("lift", "Lift", "number", "Share of the category's units here over its share in the chain."),
         Field("rank", "Rank", "count", "Place in the cluster by margin per space; 1 is best."),
         Field("width_cm", "Width, cm", "number", "Width of a facing."),
