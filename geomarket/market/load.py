@@ -11,20 +11,20 @@ from typing import Any, TypeVar
 import duckdb
 import geopandas as gpd
 
-from geomarket.errors import GeomarketError, MissingDataError, NotSupportedError, SettingsError, TableError
+from geomarket.errors import GeomarketError, MissingDataError, SettingsError, TableError
 from geomarket.market.areas import read_areas, read_boundaries
 from geomarket.market.big_tables import clean_baskets, clean_sales
 from geomarket.market.casting import identifier
 from geomarket.market.connection import connect
 from geomarket.market.context import Context, KnownIds
-from geomarket.market.contract import REQUIRED_TABLES, TABLES
+from geomarket.market.contract import BIG_TABLES, REQUIRED_TABLES, TABLES
 from geomarket.market.corrections import read_neighbourhood_files
 from geomarket.market.files import Source, check_unchanged, find_sources
 from geomarket.market.findings import Findings
 from geomarket.market.model import AreaLayer, Market
 from geomarket.market.places import Extent
 from geomarket.market.reading import read_raw
-from geomarket.market.settings import PlanSettings
+from geomarket.market.settings import PlanSettings, TableSettings
 from geomarket.market.settings_file import read_settings
 from geomarket.market.small_tables import clean_table
 
@@ -94,11 +94,6 @@ def _require_tables(settings: PlanSettings) -> None:
             f"{file}: {', '.join(absent)} {'is' if len(absent) == 1 else 'are'} missing: no plan can be made without "
             "stores, products, sales and areas. `geomarket new DIR` writes a plan.toml to compare with."
         )
-    if settings.engine.kind != "duckdb":
-        raise NotSupportedError(
-            f'{file}, [engine]: kind = "{settings.engine.kind}": tables are read with DuckDB only so far. '
-            'Set kind = "duckdb".'
-        )
 
 
 class _Loading:
@@ -111,6 +106,7 @@ class _Loading:
         engine = settings.engine
         self.backend = connect(engine.memory_limit, engine.threads)
         self.connection: duckdb.DuckDBPyConnection = self.backend.con
+        self.spark: Any = None
         self.errors: list[GeomarketError] = []
         self.sources: list[tuple[str, Source]] = []
         self.frames: dict[str, Any] = {}
@@ -159,6 +155,8 @@ class _Loading:
         if name == "boundaries":
             return self._boundaries()
         settings = self.settings.tables.given()[name]
+        if name in BIG_TABLES and self.settings.engine.kind == "spark":
+            return self._spark_table(name, settings)
         raw = read_raw(self.connection, name, settings, self.settings.folder)
         self.sources += [(name, source) for source in raw.sources]
         try:
@@ -180,6 +178,18 @@ class _Loading:
                 name, usable, clean_one.set_aside - usable, clean_one.left_out - usable
             )
         return clean_one.frame
+
+    def _spark_table(self, name: str, settings: TableSettings) -> Any:
+        from geomarket.market.spark_tables import SparkTables, open_spark
+
+        if self.spark is None:
+            self.spark, _ = open_spark(self.settings.engine)
+        local = [path for path in settings.paths if "://" not in path]
+        if local:
+            self.sources += [(name, source) for source in find_sources(name, local, self.settings.folder)]
+        return SparkTables(self.spark, self.context, self.findings).table(
+            name, settings, self.settings.folder
+        )
 
     def _boundaries(self) -> gpd.GeoDataFrame:
         settings = self.settings.tables.given()["boundaries"]

@@ -674,7 +674,11 @@ class EngineSettings(Section):
     """Section ``[engine]``."""
 
     kind: Literal["duckdb", "spark"] = "duckdb"
-    """Where big tables are aggregated: in this process; "spark" is refused for now, with the cure."""
+    """Where sales and baskets are read and aggregated: in this process, or by Spark (geomarket[spark] and Java 17)."""
+    master: str = Field(default="local[*]", min_length=1)
+    """Spark master, such as "local[*]", "yarn" or "spark://host:7077"."""
+    options: dict[str, str | int | float | bool] = {}
+    """Spark's own settings, such as { "spark.executor.memory" = "8g" }."""
     memory_limit: str = Field(default="2GB", pattern=r"^\s*\d+(\.\d+)?\s*(KB|MB|GB|TB|KiB|MiB|GiB|TiB)\s*$")
     """Most memory DuckDB uses before it spills to disk."""
     threads: int | None = Field(default=None, ge=1, le=1024)
