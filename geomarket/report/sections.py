@@ -233,38 +233,41 @@ def monday_section(plan: Any) -> dict[str, Any]:
         Column("Later", "number"),
         Column("Stay", "number"),
     ]
-    lines = plan.ranges.table
-    top = lines[lines["status"] == "list"].sort_values(
-        ["margin", "store_cluster", "sku"], ascending=[False, True, True]
-    )
     return {
         "count": plural(len(first), "change"),
         "stores": plural(first["store_id"].nunique(), "store"),
         "later": f"{len(made) - len(first):,}" if len(made) > len(first) else "",
         "by_store": Table("Changes by store", store_heads, by_store),
-        "top": _top_listings(plan, top.head(min(_TOP_LISTINGS, int(plan.settings.report.max_changes)))),
+        "top": _top_listings(plan, first[first["action"] == "list"]),
     }
 
 
-def _top_listings(plan: Any, lines: pd.DataFrame) -> Table:
+def _top_listings(plan: Any, listings: pd.DataFrame) -> Table:
+    """The listings of the first phase, all stores of a cluster together, those worth most."""
     currency = plan.market.currency
     period = getattr(plan.ranges, "period", plan.market.period)
-    rows = []
-    for line in lines.to_dict("records"):
-        stores = int(line.get("stores_planned", 0)) - int(line["stores_today"])
-        rows.append(
-            [
-                Cell(str(line["name"]), note=str(line["reason"])),
-                Cell(str(line["store_cluster"])),
-                Cell(f"{max(stores, 0):,}", float(max(stores, 0))),
-                Cell(money(line["margin"], currency), float(line["margin"])),
-            ]
-        )
+    known = plan.ranges.table.drop_duplicates(["store_cluster", "sku"])
+    made = listings.groupby(["store_cluster", "sku"], as_index=False).agg(
+        new=("store_id", "nunique"), margin=("margin", "sum")
+    )
+    made = made.merge(
+        known[["store_cluster", "sku", "name", "reason"]], on=["store_cluster", "sku"], how="left"
+    )
+    ordered = made.sort_values(["margin", "store_cluster", "sku"], ascending=[False, True, True])
+    rows = [
+        [
+            Cell(str(line["name"]), note=str(line["reason"])),
+            Cell(str(line["store_cluster"])),
+            Cell(f"{line['new']:,}", float(line["new"])),
+            Cell(money(line["margin"], currency), float(line["margin"])),
+        ]
+        for line in ordered.head(min(_TOP_LISTINGS, int(plan.settings.report.max_changes))).to_dict("records")
+    ]
     heads = [
         Column("Product and reason", "main"),
         Column("Cluster"),
         Column("New stores", "number"),
-        Column(f"Margin a {period}", "number"),
+        Column(f"Their margin a {period}", "number"),
     ]
     return Table("Listings worth most", heads, rows)
 
