@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from geomarket.report.charts import IndexBar, index_bars, share_bar
@@ -104,10 +103,14 @@ def _calibration(people: Any) -> dict[str, Any] | None:
     if table.empty or table["actual"].isna().all():
         return None
     title = "Trips made in the second half of the window against those foretold from the first, by tenths"
-    columns = [table[c].to_numpy(dtype=float).tolist() for c in ("predicted", "actual", "low", "high")]
+    foretold, made, low, high = (
+        table[c].to_numpy(dtype=float).tolist() for c in ("predicted", "actual", "low", "high")
+    )
     return {
         "title": title,
-        "chart": forecast_chart(*columns, title, ("trips foretold per customer", "trips made")),
+        "chart": forecast_chart(
+            foretold, made, low, high, title, ("trips foretold per customer", "trips made")
+        ),
         "table": frame_table(
             table,
             title,
@@ -304,9 +307,9 @@ def _pairs(people: Any, plan: Any) -> dict[str, Any] | None:
     }
 
 
-def _best_lift(top: pd.DataFrame) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _best_lift(top: pd.DataFrame) -> list[float]:
     alike = top["lift_alike"].astype(float)
-    return (alike if alike.notna().all() else top["lift"].astype(float)).to_numpy()
+    return (alike if alike.notna().all() else top["lift"].astype(float)).tolist()
 
 
 def _halves(bars: Sequence[IndexBar]) -> list[Sequence[IndexBar]]:
