@@ -12,7 +12,7 @@ from geomarket.report.charts import calendar_chart
 from geomarket.report.numbers import count, money, money_short, percent, plural, signed
 from geomarket.report.sections import promotion_section
 from geomarket.report.sheet_types import Field, Sheet
-from geomarket.report.tables import Table, frame_table
+from geomarket.report.tables import Cell, Column, Table, frame_table
 
 __all__ = ["promotion_calendar", "promotion_details", "promotion_sheets"]
 
@@ -48,7 +48,7 @@ def promotion_details(plan: Any) -> dict[str, Any] | None:
 def _words(plan: Any) -> list[str]:
     """What the figure in the headline means: how sure it is, and what a loss at its low end would say."""
     promotions, currency = plan.promotions, plan.market.currency
-    confidence = getattr(promotions.rules, "confidence", None)
+    confidence = getattr(getattr(promotions, "rules", None), "confidence", None)
     if promotions.table.empty:
         words = ["No promotion pays, so none is planned."]
         if confidence is not None:
@@ -136,29 +136,43 @@ def _lines(plan: Any) -> Table | None:
         return None
     best = table.sort_values(["net", "store_cluster", "period", "sku"], ascending=[False, True, True, True])
 
-    def write(value: Any) -> str:
-        return money(value, currency)
-
-    columns: dict[str, Any] = {
-        "name": ("Product", "text", None),
-        "store_cluster": ("Cluster", "text", None),
-        "period": ("From", "text", lambda day: f"{pd.Timestamp(day):%d %b %Y}"),
-        "depth": ("Price cut", "number", percent),
-        "channel": ("Channel", "text", None),
-        "incremental_margin": ("Margin of extra units", "number", write),
-        "subsidised": ("Given away", "number", write),
-        "cannibalised": ("Lost on others", "number", write),
-        "halo": ("Gained on others", "number", write),
-        "dip": ("Dip after", "number", write),
-        "funding": ("Paid by suppliers", "number", write),
-        "contact_cost": ("Cost of telling", "number", write),
-        "net": ("Net", "number", write),
-        "chance": ("Chance to pay", "number", percent),
+    parts = {
+        "incremental_margin": ("Extra units", 1),
+        "subsidised": ("Given away", -1),
+        "cannibalised": ("Others lose", -1),
+        "halo": ("Others gain", 1),
+        "dip": ("Dip after", -1),
+        "funding": ("Suppliers", 1),
+        "contact_cost": ("Telling", -1),
+        "net": ("Net", 1),
     }
-    signs = {"subsidised": -1, "cannibalised": -1, "dip": -1, "contact_cost": -1}
-    shown = best.assign(**{name: sign * best[name] for name, sign in signs.items()})
-    caption = "The promotions that net most, part by part (each line adds up to its net)"
-    return frame_table(shown, caption, columns, limit=_LINES, more=_WORKBOOK)
+    heads = [
+        Column("Product", "main"),
+        *(Column(label, "number", name) for name, (label, _) in parts.items()),
+    ]
+    heads.append(Column("Chance to pay", "number", "chance"))
+    rows = []
+    for line in best.head(_LINES).to_dict("records"):
+        place = (
+            f"{line['store_cluster']}, {pd.Timestamp(line['period']):%d %b %Y}, {percent(line['depth'])} off, "
+            f"{_CHANNELS.get(line['channel'], line['channel']).lower()}"
+        )
+        amounts = [(sign * line[name]) for name, (_, sign) in parts.items()]
+        chance = float(line.get("chance", float("nan")))
+        rows.append(
+            [
+                Cell(str(line["name"]), note=place),
+                *(Cell(money(amount, currency), float(amount)) for amount in amounts),
+                Cell(percent(chance), chance),
+            ]
+        )
+    left_out = len(best) - len(rows)
+    return Table(
+        "The promotions that net most, part by part (each line adds up to its net)",
+        heads,
+        rows,
+        f"{left_out:,} more {_WORKBOOK}" if left_out else "",
+    )
 
 
 def _response(plan: Any) -> Table | None:
@@ -196,7 +210,7 @@ def _response(plan: Any) -> Table | None:
         "display": ("A display adds", "number", _change),
         "mailer": ("The leaflet adds", "number", _change),
         "dip": ("The period after", "number", _change),
-        "cannibalised": ("Taken from the category's other products", "number", percent),
+        "cannibalised": ("Of it, others lose", "number", percent),
         "form": ("Fitted to", "text", None),
     }
     return frame_table(frame, "How sales responded to past promotions, by category", columns)
