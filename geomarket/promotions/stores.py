@@ -73,7 +73,7 @@ class StoreResponse(Result):
             return sums["wx"] / sums["w"]
 
         usual = mean_by("category", mine["raw"])
-        distance = mine["raw"] - mine["category"].map(usual)
+        distance = mine["raw"] - mine["category"].map(usual).astype("float64")
         table = pd.DataFrame({"estimate": mean_by("store_id", distance) + usual.mean()})
         table["se"] = weight.groupby(mine["store_id"]).sum() ** -0.5
         return table.rename_axis("store_id").reset_index()
@@ -462,6 +462,8 @@ def response_by_type(
     parts = []
     for term in terms:
         stores = response.by_store(term).set_index("store_id")
+        if stores.empty:
+            raise NotSupportedError(f"response by neighbourhood: no store has a response of its own to {term}.")
         both = stores.index.intersection(mix.index)
         if both.empty:
             raise TableError("profile: none of its stores has a response. Use the same store_ids in both.")
@@ -472,6 +474,8 @@ def response_by_type(
             )
         mine = stores.loc[both]
         parts.append(_types(term, mix.loc[both], mine["estimate"].to_numpy(), mine["se"].to_numpy(), level))
+    if not parts:
+        raise NotSupportedError("response by neighbourhood: no term was estimated store by store.")
     return pd.concat(parts, ignore_index=True)
 
 
