@@ -198,7 +198,7 @@ def plan_tables(plan: Plan) -> dict[str, pd.DataFrame]:
     if plan.promotions is not None:
         tables["promotions"] = plan.promotions.table
     if plan.response is not None:
-        tables["promotion_response"] = plan.response.table
+        tables |= _response_tables(plan.response)
     if plan.experiment is not None:
         design = plan.experiment.design
         tables["test_design"] = design.table
@@ -212,6 +212,18 @@ def plan_tables(plan: Plan) -> dict[str, pd.DataFrame]:
     published["dictionary"] = pd.DataFrame(columns=["table", "column", "type", "meaning"])
     published["dictionary"] = table_dictionary(published, plan.hexes.variables)
     return published
+
+
+def _response_tables(response: Any) -> dict[str, pd.DataFrame]:
+    tables = {"promotion_response": response.table}
+    if response.relationship is not None:
+        tables["promotion_effects"] = response.relationship.table
+        tables["promotion_cannibalisation"] = response.relationship.cannibalisation
+    if response.holdout is not None:
+        tables["promotion_holdout"] = response.holdout
+    if response.by_type is not None:
+        tables["promotion_by_type"] = response.by_type
+    return tables
 
 
 def _published(frame: pd.DataFrame) -> pd.DataFrame:
