@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from geomarket.cli import app
-from geomarket.errors import MissingDataError, SettingsError, TableError
+from geomarket.errors import InfeasibleError, MissingDataError, SettingsError, TableError
 from geomarket.market import load_market, parse_settings, read_settings, write_template
 from geomarket.planning import Overrides, Plan, read_overrides, run_plan, write_overrides
 from geomarket.planning.overrides import COLUMNS
@@ -266,6 +266,12 @@ limits = [
     assert lines.groupby("category")["sku"].nunique().max() <= 30
     held = lines[lines["sku"].map(kinds) == kind].groupby("store_cluster")["sku"].nunique()
     assert not held.max() > 1  # no line left is kept too
+
+
+def test_rules_that_clash_are_named(market, plan) -> None:
+    traded = sorted(plan.demand.table["sku"].unique())
+    with pytest.raises(InfeasibleError, match=r"No category could be planned.*no range satisfies .*together"):
+        ranged(market, f"size = 1.0\nmust_list = {traded}")
 
 
 def test_bad_settings_of_ranges_name_the_cure(market) -> None:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from geomarket.assortment import RangeLimit, RangePlan, RangeRules, SolverOptions, plan_ranges
 from geomarket.demand import Transference
-from geomarket.errors import SettingsError, TableError
+from geomarket.errors import InfeasibleError, SettingsError, SolverError, TableError
 from geomarket.market import Market, PlanSettings
 from geomarket.planning.overrides import MatchedOverrides, read_overrides
 from geomarket.planning.range_jobs import RangeJobs
@@ -171,19 +171,26 @@ def find_ranges(
     if rehearsed:
         rules = _of_known(rules, set(demand["sku"]))
     codes = brief.clusters.rename("store_cluster").rename_axis("store_id").reset_index()
-    plan = plan_ranges(
-        demand,
-        _planning_columns(trade.products, rules),
-        codes,
-        rules,
-        today=trade.today.merge(demand[["store_id", "sku"]], on=["store_id", "sku"]),
-        spaces=_asked_spaces(trade, demand, brief.settings),
-        substitutes=substitutes,
-        centres=_centres(brief),
-        solver=SolverOptions(gap=chosen.gap, time_limit=chosen.time_limit),
-        period=brief.market.period,
-        run=run,
-    )
+    try:
+        plan = plan_ranges(
+            demand,
+            _planning_columns(trade.products, rules),
+            codes,
+            rules,
+            today=trade.today.merge(demand[["store_id", "sku"]], on=["store_id", "sku"]),
+            spaces=_asked_spaces(trade, demand, brief.settings),
+            substitutes=substitutes,
+            centres=_centres(brief),
+            solver=SolverOptions(gap=chosen.gap, time_limit=chosen.time_limit),
+            period=brief.market.period,
+            run=run,
+        )
+    except SolverError as error:
+        if run is None or not run.failures:
+            raise
+        # No category at all could be planned: say why, not only that.
+        few = " ".join(failure.message for failure in run.failures[:3])
+        raise InfeasibleError(f"No category could be planned. {few}") from error
     return plan if brief.overrides is None else _with_decisions(plan, brief.overrides.table)
 
 

@@ -23,7 +23,7 @@ from geomarket.planning.range_jobs import RangeJobs
 from geomarket.planning.ranging import RangeBrief, find_ranges, ready_forecasts
 from geomarket.results import Result
 
-__all__ = ["STEPS", "Rehearsal", "rehearse"]
+__all__ = ["STEPS", "Rehearsal", "ranges_of", "rehearse"]
 
 _log = logging.getLogger(__name__)
 
@@ -155,7 +155,7 @@ def rehearse(
     than this one, made on a third of them.
     """
     planned = find_ranges(fits[0].table, brief, run, rehearsed=True)
-    ranges = _ranges_of(planned)
+    ranges = ranges_of(planned)
     year = brief.market.periods_per_year
     values = {}
     for name, fit in (("claimed", fits[0]), ("reported", fits[-1])):
@@ -198,8 +198,8 @@ def rehearse(
     return rehearsal
 
 
-def _ranges_of(plan: RangePlan) -> dict[str, pd.DataFrame]:
-    """Return the ranges of each step as store_id, sku."""
+def ranges_of(plan: RangePlan) -> dict[str, pd.DataFrame]:
+    """Return the ranges today, after the first phase, after all phases and of the whole plan: store_id, sku."""
     changes = plan.changes
     listed, delisted = changes["action"] == "list", changes["action"] == "delist"
     done = {
