@@ -29,6 +29,10 @@ __all__ = ["Demand", "fit_demand"]
 _log = logging.getLogger(__name__)
 
 OBSERVED = "observed+shrunk"
+_PLAIN = {
+    "nearest by mix": "the nearest stores by mix",
+    "nearest by sales": "the nearest stores by sales",
+}
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,7 @@ class Demand(Result):
                 f"({base['spearman_within_sku']:.2f}), bias {ours['bias']:+.1%}; a local family was clearly better "
                 f"than the baseline in {local} of {len(self.chosen)} categories."
             )
+        lines += [line] if (line := self.against_baselines()) else []
         if self.discount is None:
             lines.append(
                 "Forecasts for SKUs a store doesn't list are UNVALIDATED and probably too high: stores list what "
@@ -112,6 +117,24 @@ class Demand(Result):
                 + "."
             )
         return lines + list(self.notes)
+
+    def against_baselines(self) -> str:
+        """Say whether the forecasts beat size × rate and both nearest-store forecasts on held-out pairs.
+
+        Returns
+        -------
+        str
+            Empty where nothing was held out.
+        """
+        overall = self.holdout[self.holdout["category"] == "all"].set_index("family")["wmape"].dropna()
+        if "chosen" not in overall.index:
+            return ""
+        tried = [name for name in (*_PLAIN, "baseline") if name in overall.index]
+        missed = [_PLAIN.get(name, "size × rate") for name in tried if overall[name] <= overall["chosen"]]
+        met = [_PLAIN.get(name, "size × rate") for name in tried if overall[name] > overall["chosen"]]
+        parts = [f"beat {' and '.join(met)}"] if met else []
+        parts += [f"do NOT beat {' and '.join(missed)}"] if missed else []
+        return f"On pairs held out the forecasts chosen {', but '.join(parts)} (WMAPE)."
 
 
 def fit_demand(

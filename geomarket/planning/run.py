@@ -210,7 +210,7 @@ def run_plan(
             on=(trade, families, discount, settings.demand, settings.plan),
         )
         demand, trade, of_new = add_new_skus(market, trade, demand, families, discount, settings)
-        notes += of_new
+        notes += [*of_new, *([line] if (line := demand.against_baselines()) else [])]
     with watch.stage("Ranges"):
         transference = find_transference(market, trade, demand, settings)
         if transference is not None:
