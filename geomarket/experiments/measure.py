@@ -132,7 +132,8 @@ class PairedLift(Result):
         told = "changed" if clear else "did not change by more than chance"
         return (
             f"{what.capitalize()} next to test {what} {told} against those {row['compared']}: "
-            f"{change_words(row['change'])} ({self.confidence:.0%} interval {change_words(row['low'])} to {change_words(row['high'])})."
+            f"{change_words(row['change'])} ({self.confidence:.0%} interval {change_words(row['low'])} to "
+            f"{change_words(row['high'])})."
         )
 
     def _amount(self, value: float) -> str:

@@ -187,11 +187,12 @@ class SyntheticControl(Result):
     def summary(self) -> list[str]:
         """Say what the treated markets gained, how sure that is, and how good the synthetic control was before."""
         names = " and ".join(self.treated)
-        n = int(self.table["after"].sum())
+        n, size = int(self.table["after"].sum()), len(self.treated)
+        among = f"{len(self.placebo) + 1} " + ("markets" if size == 1 else f"sets of {size} markets")
         lines = [
             f"{names}: {self.lift:+.1%} over {n} periods against the synthetic control ({self.confidence:.0%} interval "
             f"{self.lift_low:+.1%} to {self.lift_high:+.1%}), {self.incremental:,.0f} in all; p {self.p:.2f} among "
-            f"{len(self.placebo) + 1} markets.",
+            f"{among}.",
             f"Before the test the control missed by {self.before_rmse:,.4g} a period, {self.fit:.0%} of what an even "
             f"mix of all markets would have; it mixes {len(self.weights)} markets.",
         ]
