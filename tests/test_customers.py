@@ -249,3 +249,18 @@ def test_customers_nowhere_on_the_map_are_told_unless_they_are_few():
     assert few.table["customers"].isna().any() or few.unplaced is None
     with pytest.raises(SettingsError, match="already"):
         shown.suppressed(k=10)
+
+
+def test_heavy_counts_are_hidden_also_where_somebody_has_no_basket():
+    customers, cells, types = make_map(n_customers=700)
+    placed = place_customers(customers, 8).table
+    # nobody of one cell has a basket
+    alone = placed["cell"].value_counts().index[-1]
+    bought = placed.loc[placed["cell"] != alone, "customer_id"]
+    totals = make_totals(700)
+    value = value_customers(totals[totals["customer_id"].isin(bought)]).table
+    full = penetration(placed, cells, types, value)
+    assert full.cells["heavy"].notna().all()
+    shown = full.suppressed(k=10)
+    for frame in (shown.cells, shown.table):
+        assert not frame["heavy"].between(1, 9).any()

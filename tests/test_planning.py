@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import shutil
 
 import geopandas as gpd
 import openpyxl
@@ -13,7 +14,7 @@ import geomarket
 from geomarket.errors import SettingsError
 from geomarket.market import parse_settings
 from geomarket.neighbourhoods import NeighbourhoodClassifier, classify
-from geomarket.planning import DEMO_SETTINGS, claim_folder, run_plan, write_outputs
+from geomarket.planning import DEMO_SETTINGS, audit_folder, claim_folder, run_plan, write_outputs
 from geomarket.planning.dictionary import TABLE_MEANINGS
 from geomarket.planning.offers import next_periods, past_spend, season_index
 from geomarket.report import write_report, write_workbook
@@ -283,3 +284,21 @@ def test_extra_folders_are_whole_replaced_and_go_with_the_plan(plan, tmp_path):
     assert (out / "exports" / "mine.txt").exists()
     with pytest.raises(SettingsError, match="was not written by geomarket"):
         write_outputs(plan, out, {}, {"exports": fill})
+
+
+def test_the_attacker_learns_nothing_from_a_whole_folder_unless_a_leak_is_planted(folder, tmp_path):
+    found = audit_folder(folder)
+    assert found.passed, found.table.to_string()
+    assert found.narrowest >= 10
+    examined = set(found.checked["table"])
+    assert {"cell", "neighbourhood", "segment", "decile", "category", "item_a x item_b"} <= examined
+    leaky = tmp_path / "leaky"
+    shutil.copytree(folder, leaky)
+    path = leaky / "tables" / "customers_by_cell.parquet"
+    cells = pd.read_parquet(path)
+    row = cells.index[cells["customers"].isna() & cells["neighbourhood"].notna()][0]
+    cells.loc[row, "customers"] = 4.0
+    cells.to_parquet(path, index=False)
+    problems = set(audit_folder(leaky).table["problem"])
+    assert problems & {"shown", "contradiction"}
+    assert not audit_folder(leaky, folder).passed

@@ -206,7 +206,7 @@ class Penetration(Result):
             raise SettingsError(
                 f"penetration: counts below {self.k} are hidden already; suppress the full figures once."
             )
-        valued = bool(self.cells["heavy"].notna().all())
+        valued = bool(self.cells["heavy"].notna().any())
         everyone = pd.concat([self.cells, self._nowhere()], ignore_index=True)
         hidden = suppress(
             everyone,
@@ -465,6 +465,9 @@ def _zero_where_none(by_cell: pd.DataFrame) -> pd.DataFrame:
     for column in ("heavy", "revenue", "margin"):
         values = out[column].astype(float)
         out[column] = values.mask(empty, 0.0) if values.notna().any() else values
+    if out["heavy"].notna().any():
+        # who has no basket is not heavy; left unknown, it would keep all counts of heavy ones from being hidden
+        out["heavy"] = out["heavy"].fillna(0.0)
     return out
 
 
