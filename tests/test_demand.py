@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -368,3 +370,23 @@ def test_gamma_interval_of_an_unlisted_pair_follows_its_scatter():
 def test_surface_is_size_times_rate():
     surface = Baseline(np.array([[1.0, 2.0]]), np.array([3.0, 4.0, 5.0])).surface(np.array([0, 1, 1]))
     assert surface.tolist() == [[3.0, 8.0, 10.0]]
+
+
+def test_what_was_not_beaten_on_held_out_pairs_is_said():
+    sales, stores, products, _ = tables()
+    demand = fit_demand(sales, stores, products, None, 26)
+    assert "no family beats size × rate clearly" in demand.against_baselines()
+    rows = {"baseline": 0.5, "nearest by mix": 0.4, "nearest by sales": 0.3, "blend": 0.35, "chosen": 0.35}
+    holdout = pd.DataFrame(
+        {"category": "all", "family": list(rows), "wmape": list(rows.values()), "pairs": 9}
+    )
+    blended = dataclasses.replace(
+        demand,
+        holdout=holdout.assign(spearman_within_sku=0.1, bias=0.0),
+        chosen=demand.chosen.assign(family="blend"),
+    )
+    said = blended.against_baselines()
+    assert "beat the nearest stores by mix, size × rate, but do NOT beat the nearest stores by sales" in said
+    assert said in blended.summary()
+    unjudged = fit_demand(sales, stores, products, None, 26, holdout_share=0)
+    assert unjudged.against_baselines() == ""

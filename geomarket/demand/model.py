@@ -129,11 +129,13 @@ class Demand(Result):
         overall = self.holdout[self.holdout["category"] == "all"].set_index("family")["wmape"].dropna()
         if "chosen" not in overall.index:
             return ""
+        if (self.chosen["family"] == "baseline").all():
+            return "On pairs held out no family beats size × rate clearly: it is used everywhere."
         tried = [name for name in (*_PLAIN, "baseline") if name in overall.index]
         missed = [_PLAIN.get(name, "size × rate") for name in tried if overall[name] <= overall["chosen"]]
         met = [_PLAIN.get(name, "size × rate") for name in tried if overall[name] > overall["chosen"]]
-        parts = [f"beat {' and '.join(met)}"] if met else []
-        parts += [f"do NOT beat {' and '.join(missed)}"] if missed else []
+        parts = [f"beat {', '.join(met)}"] if met else []
+        parts += [f"do NOT beat {', '.join(missed)}"] if missed else []
         return f"On pairs held out the forecasts chosen {', but '.join(parts)} (WMAPE)."
 
 
