@@ -23,6 +23,22 @@ app = typer.Typer(
 )
 
 
+Out = Annotated[Path, typer.Option("--out", "-o", help="Folder to write.")]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Go on from what the last run into this folder finished.")
+]
+Kept = Annotated[
+    Path | None,
+    typer.Option("--checkpoints", help="Where finished steps are kept; your cache folder by default."),
+]
+Workers = Annotated[
+    int, typer.Option("--jobs", "-j", help="Categories planned side by side; -1: as many as cores.")
+]
+Backend = Annotated[
+    str | None, typer.Option("--backend", help="joblib backend of the jobs: loky, spark, dask, ray.")
+]
+
+
 class DemoMarket(enum.StrEnum):
     """Markets the demo knows."""
 
@@ -44,6 +60,20 @@ class DemoSize(enum.StrEnum):
     small = "small"
 
 
+Pages = Annotated[
+    bool, typer.Option("--pages", help="Also a page per store cluster and per store, in pages/.")
+]
+Figures = Annotated[
+    bool, typer.Option("--figures", help="Also every figure and the map as PNG and SVG, in figures/.")
+]
+Exports = Annotated[
+    bool, typer.Option("--exports", help="Also all tables and map layers in every format, in exports/.")
+]
+Formats = Annotated[
+    str, typer.Option("--format", help="Formats of exports/: csv,parquet,geoparquet,geojson,kml.")
+]
+
+
 @app.callback()
 def _options(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what each stage does.")] = False,
@@ -57,35 +87,56 @@ def _options(
 @app.command()
 def plan(
     settings: Annotated[Path, typer.Argument(help="The plan.toml that names tables and settings.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write.")] = Path("plan"),
+    out: Out = Path("plan"),
+    resume: Resume = False,
+    jobs: Workers = 1,
+    backend: Backend = None,
+    checkpoints: Kept = None,
+    pages: Pages = False,
+    figures: Figures = False,
+    exports: Exports = False,
+    formats: Formats = "",
 ) -> None:
     """Run the whole plan: report.html, plan.xlsx, tables/ and manifest.json."""
     from geomarket.market import load_market, read_settings, stop_reasons
     from geomarket.planning import run_plan
 
-    def work(progress: Callable[[str], None]) -> Any:
+    def work(progress: Callable[[str], None], how: dict[str, Any]) -> Any:
         resolved = read_settings(settings)
         progress("Reading the tables")
         market = load_market(resolved)
         reasons = stop_reasons(market, resolved)
         if reasons:
             raise TableError("The tables can't carry a plan:\n- " + "\n- ".join(reasons))
-        return run_plan(market, resolved, on_stage=progress)
+        return run_plan(market, resolved, on_stage=progress, **how)
 
-    _run(work, out)
+    folders = _extra_folders(pages, figures, exports, formats)
+    _run(work, out, resume, jobs, backend, checkpoints, folders)
 
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write.")] = Path("geomarket-demo"),
+    out: Out = Path("geomarket-demo"),
     market: Annotated[DemoMarket, typer.Option(help="Which market to plan.")] = DemoMarket.simulated,
     size: Annotated[DemoSize, typer.Option(help="Size of the simulated market.")] = DemoSize.full,
     seed: Annotated[int, typer.Option(help="Seed of the simulated market.")] = 0,
+    resume: Resume = False,
+    jobs: Workers = 1,
+    backend: Backend = None,
+    checkpoints: Kept = None,
+    pages: Pages = False,
+    figures: Figures = False,
+    exports: Exports = False,
+    formats: Formats = "",
 ) -> None:
     """Plan the bundled simulated market, or Hy-Vee's spirits in Iowa (needs GEOMARKET_DATA)."""
     from geomarket.planning import demo_plan
 
-    _run(lambda progress: demo_plan(market.value, size=size.value, seed=seed, on_stage=progress), out)
+    def work(progress: Callable[[str], None], how: dict[str, Any]) -> Any:
+        return demo_plan(market.value, size=size.value, seed=seed, on_stage=progress, **how)
+
+    folders = _extra_folders(pages, figures, exports, formats)
+    _run(work, out, resume, jobs, backend, checkpoints, folders)
 
 
 @app.command()
@@ -225,8 +276,47 @@ def version() -> None:
     _out.print(__version__)
 
 
-def _run(work: Callable[[Callable[[str], None]], Any], out: Path) -> None:
-    from geomarket.planning import STAGES, hold_folder, write_outputs
+def _extra_folders(
+    pages: bool, figures: bool, exports: bool, formats: str
+) -> dict[str, Callable[[Any, Path], object]]:
+    """Return what fills pages/, figures/ and exports/, as far as they are asked for."""
+    from geomarket.report import EXPORT_FORMATS, write_exports, write_figures, write_pages
+
+    wanted = [name.strip() for name in formats.split(",") if name.strip()] or list(EXPORT_FORMATS)
+    unknown = [name for name in wanted if name not in EXPORT_FORMATS]
+    if unknown:
+        raise typer.BadParameter(
+            f"{', '.join(unknown)} can't be written; choose from {', '.join(EXPORT_FORMATS)}.",
+            param_hint="--format",
+        )
+    folders: dict[str, Callable[[Any, Path], object]] = {}
+    if pages:
+        folders["pages"] = write_pages
+    if figures:
+        folders["figures"] = write_figures
+    if exports or formats:
+        folders["exports"] = lambda plan, folder: write_exports(plan, folder, wanted)
+    return folders
+
+
+def _run(
+    work: Callable[[Callable[[str], None], dict[str, Any]], Any],
+    out: Path,
+    resume: bool,
+    jobs: int,
+    backend: str | None,
+    kept: Path | None,
+    folders: dict[str, Callable[[Any, Path], object]],
+) -> None:
+    from geomarket.planning import (
+        STAGES,
+        Checkpoints,
+        JobOptions,
+        Keeper,
+        default_folder,
+        hold_folder,
+        write_outputs,
+    )
     from geomarket.report import write_report, write_workbook
 
     with (
@@ -234,12 +324,19 @@ def _run(work: Callable[[Callable[[str], None]], Any], out: Path) -> None:
         hold_folder(out),
         stage_progress(expected_seconds(out, dict.fromkeys(STAGES, 4.0)), extra=8.0) as progress,
     ):
-        finished = work(progress)
+        checkpoints = Checkpoints(kept or default_folder(out))
+        keeper = Keeper(checkpoints, resume)
+        finished = work(progress, {"keeper": keeper, "jobs": JobOptions(jobs, backend)})
         progress("Writing report, workbook and tables")
-        write_outputs(finished, out, {"report.html": write_report, "plan.xlsx": write_workbook})
+        write_outputs(finished, out, {"report.html": write_report, "plan.xlsx": write_workbook}, folders)
+        checkpoints.prune()
+    if keeper.reused:
+        _out.print(f"Reused from an earlier run: {', '.join(keeper.reused)}.", markup=False)
     for line in finished.summary():
         _out.print(f"• {line}", markup=False)
     _out.print(f"Report: {(out / 'report.html').resolve()}", markup=False)
+    if finished.failures:
+        raise typer.Exit(FAILED)
 
 
 def main() -> None:

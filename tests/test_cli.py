@@ -20,10 +20,23 @@ def template(tmp_path_factory):
 
 def test_new_then_plan_runs_as_it_is(template, tmp_path):
     out = tmp_path / "out"
-    result = runner.invoke(app, ["plan", str(template / "plan.toml"), "--out", str(out)])
+    more = ["--pages", "--figures", "--format", "csv,kml"]
+    result = runner.invoke(app, ["plan", str(template / "plan.toml"), "--out", str(out), *more])
     assert result.exit_code == 0, result.output
     assert result.output.rstrip().endswith("report.html")
     assert json.loads((out / "manifest.json").read_text())["complete"] is True
+    assert (out / "pages" / "index.html").is_file()
+    assert (out / "figures" / "map_neighbourhoods.svg").is_file()
+    assert {path.name for path in (out / "exports").iterdir() if path.is_dir()} == {"csv", "kml"}
+    assert (out / "exports" / "kml" / "catchments.kml").is_file()
+
+
+def test_an_unknown_export_format_is_named_before_anything_runs(template, tmp_path):
+    arguments = ["plan", str(template / "plan.toml"), "--out", str(tmp_path / "out"), "--format", "xls"]
+    result = runner.invoke(app, arguments)
+    assert result.exit_code == 2
+    assert "xls can't be written" in result.output
+    assert not (tmp_path / "out").exists()
 
 
 def test_check_prints_the_quality_report(template):
