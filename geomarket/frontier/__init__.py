@@ -7,13 +7,16 @@ number is chosen on the second, and what it gains is reported on the third. The 
 clusters, and fast.
 """
 
+from geomarket.frontier.by_category import CategoryFrontiers, category_frontiers
 from geomarket.frontier.folds import FoldedSales, deal_periods, fold_sales
 from geomarket.frontier.model import Frontier, Verdict, fold_demand, local_frontier
 
 __all__ = [
+    "CategoryFrontiers",
     "FoldedSales",
     "Frontier",
     "Verdict",
+    "category_frontiers",
     "deal_periods",
     "fold_demand",
     "fold_sales",

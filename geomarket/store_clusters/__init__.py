@@ -7,6 +7,7 @@ weighted, and k-means does the rest. Revenue is kept out on purpose: a cluster o
 grade, not a description of what its customers want.
 """
 
+from geomarket.store_clusters.by_category import category_features
 from geomarket.store_clusters.clustering import (
     ClusterRange,
     StoreClustering,
@@ -38,6 +39,7 @@ __all__ = [
     "ClusterRange",
     "StoreClustering",
     "StoreFeatures",
+    "category_features",
     "category_mix",
     "cluster_range",
     "cluster_stores",
