@@ -155,11 +155,29 @@ def test_decisions_are_chosen_from_a_list(book):
     assert all(str(rule.sqref).endswith(str(last)) for rule in rules)
 
 
-def test_frontier_has_a_chart_of_its_own(path):
+def test_frontier_and_penetration_have_charts_of_their_own(path, tmp_path):
     with zipfile.ZipFile(path) as parts:
-        charts = [name for name in parts.namelist() if name.startswith("xl/charts/chart")]
-        assert len(charts) == 1
-        assert b"Frontier" in parts.read(charts[0])
+        charts = [
+            parts.read(name).decode() for name in parts.namelist() if name.startswith("xl/charts/chart")
+        ]
+    assert len(charts) == 2
+    assert {"Frontier!" in chart for chart in charts} == {True, False}
+    assert {"Neighbourhoods!" in chart for chart in charts} == {True, False}
+    bare = report_fixture.make_plan(
+        radius_km=3.0, n_stores=2, n_clusters=1, customers=False, promotions=False
+    )
+    with zipfile.ZipFile(write_workbook(bare, tmp_path / "bare.xlsx")) as parts:
+        assert sum(name.startswith("xl/charts/chart") for name in parts.namelist()) == 1
+
+
+def test_rows_are_as_high_as_their_text(book):
+    sheet = book["Range by cluster"]
+    heads = [cell.value for cell in sheet[1]]
+    why = heads.index("Why") + 1
+    for row in range(2, sheet.max_row + 1):
+        lines = -(-len(sheet.cell(row, why).value or "") // 79)
+        height = sheet.row_dimensions[row].height or 15
+        assert height >= 13 * min(lines, 8)
 
 
 def test_same_plan_same_bytes(plan, path, tmp_path):

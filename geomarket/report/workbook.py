@@ -25,6 +25,8 @@ _MAX_TEXT = 32_767
 _HEAD_ROW = 0
 _INK, _ACCENT, _SOFT, _RULE, _MUTED = "#1B2422", "#0B6663", "#EFEDE6", "#DDDAD1", "#5A6561"
 _GAIN, _LOSS = "#0B7A75", "#B3541E"
+_LINE_POINTS, _MOST_LINES = 13.5, 8
+_README_WIDTH = 92
 _NUMERIC = frozenset({"count", "number", "money", "share", "index"})
 _WIDTHS = {
     "id": 12,
@@ -98,8 +100,8 @@ def _write(plan: Any, path: Path) -> None:
         _write_readme(book, styles, readme_lines(plan, sheets) + _cut_notes(sheets))
         for sheet in sheets:
             page = _write_sheet(book, styles, sheet)
-            if sheet.name == "Frontier" and len(sheet.frame):
-                _add_frontier_chart(book, page, sheet)
+            if sheet.name in _CHARTS and len(sheet.frame):
+                _CHARTS[sheet.name](book, page, sheet, plan.market.currency)
 
 
 def _cut_notes(sheets: list[Sheet]) -> list[tuple[str, str]]:
@@ -173,13 +175,17 @@ class _Styles:
 def _write_readme(book: Any, styles: _Styles, lines: list[tuple[str, str]]) -> None:
     page = book.add_worksheet("Read me")
     page.hide_gridlines(2)
-    page.set_column(0, 0, 110)
+    page.set_column(0, 0, _README_WIDTH)
+    page.set_paper(9)
+    page.fit_to_pages(1, 0)
     row = 0
     for style, text in lines:
         if style == "head":
             row += 1
         if style == "title":
             page.set_row(row, 30)
+        elif (lines_needed := _lines(text, _README_WIDTH)) > 1:
+            page.set_row(row, _LINE_POINTS * lines_needed + 2)
         page.write_string(row, 0, text[:_MAX_TEXT], styles.readme[style])
         row += 1
     page.set_first_sheet()
@@ -197,7 +203,8 @@ def _write_sheet(book: Any, styles: _Styles, sheet: Sheet) -> Any:
     frame = sheet.frame.head(_MAX_ROWS)
     for k, field in enumerate(fields):
         page.set_column(k, k, _WIDTHS[field.kind])
-    page.set_row(_HEAD_ROW, 32)
+    heads = max(_lines(field.head, _WIDTHS[field.kind], spare=3) for field in fields)
+    page.set_row(_HEAD_ROW, max(32, _LINE_POINTS * heads + 6))
     for k, field in enumerate(fields):
         page.write_string(
             _HEAD_ROW, k, field.head, styles.input_head if field.kind == "input" else styles.head
@@ -205,7 +212,12 @@ def _write_sheet(book: Any, styles: _Styles, sheet: Sheet) -> Any:
     writers = [_writer(page, styles, field.kind) for field in fields]
     blanks = [styles.of(field.kind) for field in fields]
     columns = [_column(frame[field.column], field.kind) for field in fields]
+    wrapped = [k for k, field in enumerate(fields) if field.kind == "wide"]
     for row, values in enumerate(zip(*columns), start=_HEAD_ROW + 1):
+        # not every program makes a row as high as its text
+        lines = max((_lines(values[k] or "", _WIDTHS["wide"]) for k in wrapped), default=1)
+        if lines > 1:
+            page.set_row(row, _LINE_POINTS * lines + 2)
         for k, value in enumerate(values):
             if value is None:
                 page.write_blank(row, k, None, blanks[k])
@@ -222,6 +234,14 @@ def _write_sheet(book: Any, styles: _Styles, sheet: Sheet) -> Any:
     page.fit_to_pages(1, 0)
     page.repeat_rows(_HEAD_ROW)
     return page
+
+
+def _lines(text: str, width: int, spare: int = 0) -> int:
+    """Return how many lines a wrapped text takes in a column of so many characters."""
+    # a column of n figures holds rather more letters
+    room = max(int(1.12 * (width - spare)), 1)
+    taken = sum(-(-len(part) // room) or 1 for part in text.split("\n"))
+    return min(max(taken, 1), _MOST_LINES)
 
 
 def _frozen(fields: list[Field]) -> int:
@@ -304,7 +324,7 @@ def _add_choices(page: Any, sheet: Sheet, fields: list[Field], last: int) -> Non
             )
 
 
-def _add_frontier_chart(book: Any, page: Any, sheet: Sheet) -> None:
+def _add_frontier_chart(book: Any, page: Any, sheet: Sheet, currency: str) -> None:
     """Draw gain against number of clusters as a chart of the workbook's own."""
     place = {field.column: k for k, field in enumerate(sheet.shown)}
     first, last = _HEAD_ROW + 1, _HEAD_ROW + len(sheet.frame)
@@ -324,9 +344,54 @@ def _add_frontier_chart(book: Any, page: Any, sheet: Sheet) -> None:
                     "line": line,
                 }
             )
-    chart.set_title({"name": "Gain a year by number of store clusters", "overlay": False})
-    chart.set_x_axis({"name": "Store clusters"})
-    chart.set_y_axis({"major_gridlines": {"visible": True, "line": {"color": _RULE}}})
+    sign = currency.replace('"', "")
+    gains = sheet.frame[[column for column in looks if column in sheet.frame]].to_numpy(dtype=float)
+    top = max(float(np.nanmax(gains, initial=0.0)), 1.0)
+    axis = {
+        "num_format": f'"{sign}"#,##0;-"{sign}"#,##0',
+        "num_font": {"name": "Arial", "color": _MUTED},
+        "major_gridlines": {"visible": True, "line": {"color": _RULE}},
+    }
+    if np.nanmin(gains, initial=0.0) < -0.6 * top:
+        # a plan that loses many times what others gain would flatten everything else
+        axis["min"] = -float(f"{0.6 * top:.1g}")
+    _finish(chart, "Gain a year by number of store clusters")
+    chart.set_x_axis({"name": "Store clusters", "label_position": "low"})
+    chart.set_y_axis(axis)
+    page.insert_chart(last + 2, 0, chart)
+
+
+def _add_penetration_chart(book: Any, page: Any, sheet: Sheet, currency: str) -> None:
+    """Draw the index of customers per resident, a bar for each type of the finest level."""
+    place = {field.column: k for k, field in enumerate(sheet.shown)}
+    frame = sheet.frame.reset_index(drop=True)
+    if "index" not in place or not frame["index"].notna().any():
+        return
+    known = frame.index[frame["index"].notna()]
+    first, last = _HEAD_ROW + 1 + int(known.min()), _HEAD_ROW + 1 + int(known.max())
+    chart = book.add_chart({"type": "bar"})
+    chart.add_series(
+        {
+            "name": "Customers per resident",
+            "categories": ["Neighbourhoods", first, place["name"], last, place["name"]],
+            "values": ["Neighbourhoods", first, place["index"], last, place["index"]],
+            "fill": {"color": _ACCENT},
+            "gap": 60,
+        }
+    )
+    _finish(chart, "Customers per resident: index, 100 is the market")
+    chart.set_legend({"none": True})
+    chart.set_x_axis({"crossing": 100, "major_gridlines": {"visible": True, "line": {"color": _RULE}}})
+    chart.set_y_axis({"reverse": True, "label_position": "low", "crossing": "min"})
+    chart.set_size({"width": 760, "height": 60 + 24 * len(known)})
+    page.insert_chart(_HEAD_ROW + len(frame) + 3, 0, chart)
+
+
+def _finish(chart: Any, title: str) -> None:
+    looks = {"name": "Arial", "size": 12, "bold": True, "color": _INK}
+    chart.set_title({"name": title, "overlay": False, "name_font": looks})
     chart.set_legend({"position": "bottom"})
     chart.set_size({"width": 760, "height": 380})
-    page.insert_chart(last + 2, 0, chart)
+
+
+_CHARTS = {"Frontier": _add_frontier_chart, "Neighbourhoods": _add_penetration_chart}
