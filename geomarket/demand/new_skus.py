@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.stats import spearmanr
 
 from geomarket.demand.exposure import listing_exposure
 from geomarket.demand.holdout import holdout_metrics
@@ -96,7 +97,8 @@ class NewSkuForecast(Result):
 
     def summary(self) -> list[str]:
         """Say how well held-out SKUs were met, and whether launches back the level."""
-        ours, plain = (self.holdout.set_index("model").loc[name] for name in (NEW, "category average"))
+        held = self.holdout.set_index("model").to_dict("index")
+        ours, plain = held[NEW], held["category average"]
         better = "better" if ours["wmape"] < plain["wmape"] else "NOT better"
         lines = [
             f"{len(self.skus):,} new SKUs are forecast from their attributes. On {int(ours['skus']):,} existing SKUs "
@@ -295,7 +297,7 @@ def learn_launches(
         se=error,
         wmape=figures["wmape"],
         coverage=float(inside.mean()),
-        spearman=float(sums[["seen", "ahead"]].div(sums["periods"], axis=0).rank().corr().iloc[0, 1]),
+        spearman=float(spearmanr(sums["seen"] / sums["periods"], sums["ahead"] / sums["periods"])[0]),
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy.stats import spearmanr
 
 from geomarket.demand.holdout import holdout_metrics
 from geomarket.demand.model import Demand
@@ -109,7 +110,7 @@ def _words(
     index = pd.Index(words)
     found = []
     for values in (mine, theirs):
-        place = index.get_indexer(values.where(values.isna(), values.astype(str)))
+        place = index.get_indexer(pd.Index(values.where(values.isna(), values.astype(str))))
         dummies = np.zeros((len(values), len(index)))
         rows = np.flatnonzero(place >= 0)
         dummies[rows, place[rows]] = 1.0
@@ -178,7 +179,8 @@ def store_pattern(shelf: Shelf, known: pd.DataFrame, wanted: pd.DataFrame, alike
     lift = np.where(
         total > 0, shelf.lift[:, rows] @ np.divide(pull, total, where=total > 0, out=np.zeros_like(pull)), 1.0
     )
-    return np.asarray(shelf.size[:, shelf.categories.get_indexer(wanted["category"])] * lift)
+    column = shelf.categories.get_indexer(pd.Index(wanted["category"]))
+    return np.asarray(np.take(shelf.size, column, axis=1) * lift)
 
 
 def cross_validated(
@@ -241,7 +243,7 @@ def judged_interval(
                 "pairs": len(seen),
                 "wmape": figures["wmape"],
                 "bias": figures["bias"],
-                "spearman": float(by_sku.rank().corr().iloc[0, 1]),
+                "spearman": float(spearmanr(by_sku["seen"], by_sku["ahead"])[0]),
                 "coverage": float(np.average(inside, weights=1 / np.bincount(sku)[sku])),
             }
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -83,8 +83,10 @@ def _clusters(clusters: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _tables(section: dict[str, Any]) -> dict[str, Any]:
-    marked = {key: _marked(value) if isinstance(value, Table) else value for key, value in section.items()}
-    if lines := marked.get("lines"):
+    marked: dict[str, Any] = {
+        key: _marked(value) if isinstance(value, Table) else value for key, value in section.items()
+    }
+    if lines := section.get("lines"):
         marked["lines"] = [f"{lines[0]} {_WHY}", *lines[1:]]
     return marked
 
@@ -96,7 +98,7 @@ def _marked(table: Table) -> Table:
     return replace(table, caption=f"{table.caption} ({UNVALIDATED})")
 
 
-_SECTIONS = {
+_SECTIONS: dict[str, Callable[[Any], Any]] = {
     "verdict": _verdict,
     "tiles": _tiles,
     "clusters": _clusters,
