@@ -11,6 +11,7 @@ from geomarket.report.names import natural_key
 from geomarket.report.numbers import count, money_short
 from geomarket.report.sheet_types import Field, Sheet
 from geomarket.report.tables import Table, frame_table
+from geomarket.store_clusters import clustering_version
 
 __all__ = ["store_group_sheets", "store_groups_section"]
 
@@ -25,6 +26,7 @@ def store_groups_section(plan: Any) -> dict[str, Any] | None:
     moves = getattr(plan, "cluster_moves", None)
     return {
         "reason": evidence.reason,
+        "version": clustering_version(plan.store_clusters.labels),
         "numbers": _numbers(plan, evidence),
         "overrides": _overrides(plan),
         "moves": None if moves is None else _moves(plan, moves),
