@@ -68,3 +68,11 @@ def test_both_engines_give_exactly_the_same_frame(case, market, spark_tables):
 
 def test_periods_agree(market, spark_tables):
     assert engine.periods_of(market.sales) == engine.periods_of(spark_tables["sales"])
+
+
+def test_periods_of_some_skus_agree(market, spark_tables):
+    some = market.products["sku"].tolist()[:12]
+    here, there = market.sales, spark_tables["sales"]
+    assert engine.periods_of(here.filter(here["sku"].isin(some))) == engine.periods_of(
+        there.filter(there["sku"].isin(some))
+    )
