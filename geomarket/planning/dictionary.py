@@ -39,7 +39,7 @@ TABLE_MEANINGS = {
     "neighbourhood_corrections": "One row per type renamed or hexagon moved to another type by hand.",
     "store_clusters": "One row per store cluster and feature: what sets it apart.",
     "store_cluster_members": "One row per store: its store cluster, and why where it was moved there.",
-    "store_cluster_evidence": "One row per number of store clusters tried: how well it comes back, and if it was weighed.",
+    "store_cluster_evidence": "One row per number of store clusters tried: how stable it is, and if it was weighed.",
     "store_cluster_moves": "One row per store: its cluster when frozen, and if the clusters are made anew.",
     "catchments": "One row per store and hexagon of its core trade area.",
     "catchment_profile": "One row per store and neighbourhood type: where its trade comes from.",
