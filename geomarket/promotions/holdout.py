@@ -30,16 +30,15 @@ def response_holdout(
 ) -> pd.DataFrame:
     """Fit the response without some periods and forecast the offers in them.
 
-    Periods are left out in blocks. What an offered SKU would have sold without its offer is its usual sales (plain
-    periods) times what SKUs without an offer did in the same store cluster, category and period; each model then says
-    what the offer made of it: nothing ("no promotion"), one response for everything ("pooled"), the store cluster's
+    Periods are left out in blocks. Each model learns each SKU's level from the other periods, and takes what SKUs
+    without an offer did in the same store cluster, category and period for the season; it then says what the offer made
+    of it: nothing ("no promotion"), one response for everything ("pooled"), the store cluster's
     own unshrunken estimate where there is one ("own"), and the shrunken one in use ("response").
 
     Parameters
     ----------
     panel : DataFrame
-        From :func:`geomarket.promotions.promotion_panel`. The level a SKU sells at is taken from all its plain
-        periods, also those left out: the test is of the response, not of the level.
+        From :func:`geomarket.promotions.promotion_panel`.
     dip_form
         As for :func:`geomarket.promotions.fit_response`.
     folds, block : int
@@ -80,7 +79,7 @@ def response_holdout(
         except NotSupportedError:
             continue
         if len(response.table):
-            parts.append(_forecasts(test, response, pooled))
+            parts.append(_forecasts(train, test, response, pooled))
     forecasts = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
     if forecasts.empty:
         raise NotSupportedError("hold-out: no offer was left out that could have been forecast.")
@@ -90,36 +89,61 @@ def response_holdout(
     return pd.DataFrame(lines, columns=COLUMNS)
 
 
-def _forecasts(test: pd.DataFrame, response: PromotionResponse, pooled: PromotionResponse) -> pd.DataFrame:
-    """Forecasts of each model for the offers of the periods left out."""
-    off = (test["depth"] == 0) & ~test["display"] & ~test["mailer"] & (test["lag_depth"] == 0)
-    keys = ["store_cluster", "category", "period"]
-    sums = test[off].groupby(keys, observed=True)[["units", "exposure"]].sum()
-    rise = sums["units"].div(sums["exposure"].where(sums["exposure"] > 0)).rename("rise")
-    on = test[(test["depth"] > 0) | test["display"] | test["mailer"]]
-    on = on.merge(rise.reset_index(), on=keys, how="inner").dropna(subset=["rise"])
-    on = on[on["rise"] > 0].reset_index(drop=True)
-    names = tuple(name for name in term_names(test) if name != BEFORE)
-    terms = design(on, names, response.dip_form)
-    index = pd.MultiIndex.from_frame(on[["store_cluster", "category"]].astype(str))
-    shrunk = _effects(response.coefficients(), index, names)
-    raw = response.table.pivot(index=["store_cluster", "category"], columns="term", values="raw")
-    one = pooled.means.set_index("term")["estimate"].reindex(list(names)).fillna(0.0).to_numpy()
-    covered = response.coefficients().reindex(index)["price"].notna().to_numpy()
-    base = on["exposure"].to_numpy(dtype=float) * on["rise"].to_numpy(dtype=float)
-    own = np.where(
-        np.isfinite(_effects(raw, index, names, np.nan)), _effects(raw, index, names, np.nan), shrunk
-    )
-    return pd.DataFrame(
+def _forecasts(
+    train: pd.DataFrame, test: pd.DataFrame, response: PromotionResponse, pooled: PromotionResponse
+) -> pd.DataFrame:
+    """Forecasts of each model for the offers of the periods left out, each with levels of its own."""
+    names = tuple(name for name in term_names(pd.concat([train, test])) if name != BEFORE)
+    known = response.coefficients()
+    wide = {
+        "no promotion": known * 0.0,
+        "pooled": _same_for_all(known, pooled),
+        "own": response.table.pivot(index=["store_cluster", "category"], columns="term", values="raw"),
+        "response": known,
+    }
+    wide["own"] = wide["own"].reindex(index=known.index, columns=known.columns).fillna(known)
+    on = ((test["depth"] > 0) | test["display"] | test["mailer"]).to_numpy()
+    sku, cell = ["store_cluster", "sku"], ["store_cluster", "category", "period"]
+    columns: dict[str, Any] = {}
+    good = known.reindex(pd.MultiIndex.from_frame(test[["store_cluster", "category"]].astype(str)))
+    usable = on & good["price"].notna().to_numpy()
+    for model, table in wide.items():
+        before, after = (_expected(rows, table, names, response.dip_form) for rows in (train, test))
+        level = _ratio(train, before, sku)
+        at_sku = pd.MultiIndex.from_frame(test[sku].astype(str))
+        after = after * level.reindex(at_sku).to_numpy()
+        rise = _ratio(test[~on], after[~on], cell)
+        at_cell = pd.MultiIndex.from_frame(test[cell].astype(str))
+        columns[model] = after * rise.reindex(at_cell).to_numpy()
+    frame = pd.DataFrame(
         {
-            "category": on["category"].astype(str),
-            "actual": on["units"].to_numpy(dtype=float),
-            "no promotion": base,
-            "pooled": base * np.exp(terms @ one),
-            "own": base * np.exp((terms * own).sum(axis=1)),
-            "response": base * np.exp((terms * shrunk).sum(axis=1)),
+            "category": test["category"].astype(str).to_numpy(),
+            "actual": test["units"].to_numpy(dtype=float),
+            **columns,
         }
-    )[covered]
+    )
+    return frame[usable & frame[list(columns)].gt(0).all(axis=1).to_numpy()]
+
+
+def _same_for_all(known: pd.DataFrame, pooled: PromotionResponse) -> pd.DataFrame:
+    """The pooled response, in the shape of the clusters' and categories'."""
+    one = pooled.means.set_index("term")["estimate"].reindex(known.columns)
+    return pd.DataFrame(np.tile(one.to_numpy(dtype=float), (len(known), 1)), known.index, known.columns)
+
+
+def _expected(rows: pd.DataFrame, table: pd.DataFrame, names: tuple[str, ...], dip_form: Any) -> Floats:
+    """Exposure times what offers make of it."""
+    index = pd.MultiIndex.from_frame(rows[["store_cluster", "category"]].astype(str))
+    effect = _effects(table, index, names)
+    log_lift = (design(rows, names, dip_form) * effect).sum(axis=1)
+    return np.asarray(rows["exposure"].to_numpy(dtype=float) * np.exp(log_lift))
+
+
+def _ratio(rows: pd.DataFrame, expected: Floats, keys: list[str]) -> pd.Series:
+    """Units over expected units by some keys; missing where nothing was sold or expected."""
+    frame = rows[keys].astype(str).assign(units=rows["units"].to_numpy(dtype=float), expected=expected)
+    sums = frame.groupby(keys)[["units", "expected"]].sum()
+    return (sums["units"] / sums["expected"]).where((sums["units"] > 0) & (sums["expected"] > 0))
 
 
 def _effects(wide: pd.DataFrame, index: pd.MultiIndex, names: tuple[str, ...], fill: float = 0.0) -> Floats:

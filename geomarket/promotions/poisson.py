@@ -296,12 +296,12 @@ def group_sums(
     n_groups = 1 + max(int(b.group.max()) for b in blocks)
     scores, information = np.zeros((n_groups, n_terms)), np.zeros((n_groups, n_terms, n_terms))
     for block, columns, weight, residual in zip(blocks, projected, weights, residuals):
-        for j in range(n_terms):
-            scores[:, j] += np.bincount(block.group, columns[:, j] * residual, n_groups)
-            for k in range(n_terms):
-                information[:, j, k] += np.bincount(
-                    block.group, columns[:, j] * columns[:, k] * weight, n_groups
-                )
+        order = np.argsort(block.group, kind="stable")
+        present, first = np.unique(block.group[order], return_index=True)
+        for group, rows in zip(present, np.split(order, first[1:])):
+            mine = columns[rows]
+            scores[group] += mine.T @ residual[rows]
+            information[group] += (mine.T * weight[rows]) @ mine
     used = np.unique(np.concatenate([b.group for b in blocks]))
     return scores[used], information[used], used
 

@@ -93,6 +93,7 @@ def fit_relationship(
     *,
     min_stores: int = 8,
     min_variation: float = 0.02,
+    most_sources: int = 12,
     level: float = 0.9,
 ) -> Relationship:
     """Estimate cannibalisation within categories and halo between them.
@@ -115,6 +116,8 @@ def fit_relationship(
         Stores needed.
     min_variation : float
         Share of a term's variation within stores that must be left once periods and the other terms are out.
+    most_sources : int
+        Categories whose effect on others is asked for: those with the most trade on offer. With more, none can be told.
     level : float
         Level of the intervals.
 
@@ -140,9 +143,14 @@ def fit_relationship(
     ]
     refusals: list[tuple[str, str]] = []
     rows, own = [], []
+    ranked = sorted(trades, key=lambda trade: (-trade.on_offer, trade.category))
+    sources = [trade for trade in ranked[:most_sources] if trade.on_offer > 0]
+    if len(ranked) > len(sources):
+        reason = f"effects on other categories are asked for of the {most_sources} with the most trade on offer only"
+        refusals += [(trade.category, reason) for trade in ranked[len(sources) :] if trade.on_offer > 0]
     for trade in trades:
         with threadpool_limits(1, user_api="blas"):
-            found = _fit_target(trade, trades, min_variation, refusals)
+            found = _fit_target(trade, sources, min_variation, refusals)
         rows += [row for row in found if row[2] != "own"]
         own += [row for row in found if row[2] == "own"]
     if not rows and not own:
@@ -157,7 +165,7 @@ def fit_relationship(
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Trade:
     """One category's trade, arrays of shape (n_stores, n_periods)."""
 
@@ -166,6 +174,11 @@ class _Trade:
     plain: Floats
     change: Floats
     mailed: Floats
+
+    @property
+    def on_offer(self) -> float:
+        """Usual trade that offers move or that is in the leaflet."""
+        return float((self.plain * (np.abs(self.change) + self.mailed)).sum())
 
     @classmethod
     def of(cls, grid: OfferGrid, response: PromotionResponse, stores: pd.Index, known: bool) -> _Trade:
@@ -214,12 +227,12 @@ def _log_lift(grid: OfferGrid, response: PromotionResponse) -> Floats:
 
 
 def _fit_target(
-    target: _Trade, trades: list[_Trade], min_variation: float, refusals: list[tuple[str, str]]
+    target: _Trade, sources: list[_Trade], min_variation: float, refusals: list[tuple[str, str]]
 ) -> list[tuple[str, str, str, float, float]]:
     """Fit one category's total: (category, gains, kind, estimate, se) of what the data can tell."""
     use = target.plain > 0
     columns, names = [], []
-    for trade in trades:
+    for trade in [*([] if target in sources else [target]), *sources]:
         kind = "own" if trade is target else "units"
         for kind_of, values in ((kind, trade.change), ("mailer", trade.mailed)):
             if not (trade is target and kind_of == "mailer") and np.ptp(values[use]) > 0:
