@@ -170,8 +170,8 @@ def _cells(plan: Any) -> pd.DataFrame:
             cells = cells.merge(named, on="cell", how="left", validate="one_to_one")
     targeting = getattr(plan, "targeting", None)
     if targeting is not None and len(targeting.doors.table):
-        drops = targeting.doors.cells[["cell", "drops"]].rename(columns={"drops": "trade:door_drops"})
-        cells = cells.merge(drops, on="cell", how="left", validate="one_to_one")
+        drops = targeting.doors.cells.set_index("cell")["drops"]
+        cells["trade:door_drops"] = cells["cell"].map(drops[drops > 0]).astype(float)
     people = getattr(plan, "people", None)
     if people is not None and len(people.prospects):
         score = people.prospects[["cell", "score"]].rename(columns={"score": "people:score"})
@@ -262,8 +262,8 @@ def _views(
     add_number("trade:market", "Market size a year", "count", "money", "Trade")
     elsewhere = "Trade that goes to others, a year, by the catchment model."
     add_number("trade:whitespace", "Whitespace a year", "count", "money", "Trade", elsewhere)
-    told = "Leaflets of the planned promotions, over the horizon."
-    add_number("trade:door_drops", "Planned door drops", "count", "leaflets a door", "Trade", told)
+    told = "Leaflets of the planned promotions that each door gets over the horizon."
+    add_number("trade:door_drops", "Planned door drops", "mean", "a door", "Trade", told, "no leaflet")
     hidden = f"Hexagons with 1 to {plan.settings.privacy.k - 1} customers are not shown."
     too_few = "no residents, or too few customers to show"
     add_number("trade:penetration", "Customers per resident", "rate", "share", "Trade", hidden, too_few)
