@@ -122,7 +122,7 @@ class _Words:
     chosen: int
 
     def _row(self, place: int) -> dict[str, Any]:
-        return self.table.iloc[place].to_dict()
+        return {str(name): value for name, value in self.table.iloc[place].items()}
 
     def _money(self, amount: float) -> str:
         sign = "−" if round(amount) < 0 else ""
@@ -228,7 +228,7 @@ class _Words:
             return f"{_capital(claims)}."
         row = self._row(self.chosen)
         if not 0 < self.chosen < len(self.table) - 1:
-            row = few.loc[few["gain_holdout"].idxmax()].to_dict()
+            row = self._row(1 + int(few["gain_holdout"].to_numpy().argmax()))
         part = row["gain_holdout"] / store["gain_holdout"]
         if part >= 1:
             return f"{_capital(row['label'])} bring as much as a range for every store or more: {claims}."

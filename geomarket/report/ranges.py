@@ -41,11 +41,12 @@ def first_phase(changes: pd.DataFrame) -> pd.DataFrame:
 def ranges_section(plan: Any) -> dict[str, Any] | None:
     """Return the gain over today's ranges as chart, table and sentences, and the phases of the changes."""
     rehearsal, phases = getattr(plan, "rehearsal", None), getattr(plan.ranges, "phases", None)
-    has_phases = phases is not None and len(phases) > 0
-    if rehearsal is None and not has_phases:
+    if phases is not None and phases.empty:
+        phases = None
+    if rehearsal is None and phases is None:
         return None
     section: dict[str, Any] = {"lines": [], "notes": [], "wide": None, "narrow": None, "gain": None}
-    section |= {"categories": None, "phases": _phase_table(phases) if has_phases else None}
+    section |= {"categories": None, "phases": None if phases is None else _phase_table(phases)}
     section["decisions"] = _decision_table(plan)
     if rehearsal is None:
         return section
