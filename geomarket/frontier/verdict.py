@@ -197,8 +197,8 @@ class _Words:
         if self.chosen:
             row = self._row(self.chosen)
             return (
-                f"On the third part, used for neither, it brings {self._money(row['gain_holdout'])} a year over one "
-                f"range and costs {self._money(row['cost'])}: {self._net(row)}, so its lower end is above zero."
+                f"On the third part, used for neither, this brings {self._money(row['gain_holdout'])} a year over one "
+                f"range and costs {self._money(row['cost'])}: {self._net(row)}, whose lower end is above zero."
             )
         looked = self.picked or int(self.table["net_choice"].iloc[1:].to_numpy().argmax()) + 1
         row = self._row(looked)
