@@ -92,7 +92,7 @@ def fit_relationship(
     periods: Sequence[Any] | None = None,
     *,
     min_stores: int = 8,
-    min_variation: float = 0.02,
+    min_variation: float = 0.1,
     most_sources: int = 12,
     level: float = 0.9,
 ) -> Relationship:
