@@ -193,6 +193,70 @@ def test_forward_buying_by_the_month() -> None:
     assert dip["se"] < 0.1
 
 
+def test_offers_timed_to_a_skus_own_peaks_are_refused() -> None:
+    """Each SKU is promoted in the middle of a peak of its own, which period effects can't take out."""
+    rng = np.random.default_rng(2)
+    peak = np.zeros((12, 40))
+    depth = np.zeros((12, 40))
+    for sku in range(12):
+        for week in rng.choice(np.arange(2, 38, 6), 4, replace=False):
+            peak[sku, week - 1 : week + 2] = 0.6
+            depth[sku, week] = 0.2
+    panel = flat_panel(depth)
+    lead = np.zeros_like(depth, dtype=bool)
+    lead[:, :-1] = (depth[:, 1:] > 0) & (depth[:, :-1] == 0)
+    mean = 60 * np.exp(peak.ravel()) * (1 - panel["depth"]) ** -1.0
+    timed = panel.assign(lead=lead.ravel(), units=rng.poisson(mean).astype(float))
+    response = fit_response(timed)
+    assert response.table.empty
+    assert "promotions timed to peaks" in response.refusals.set_index("scope").loc["tea", "reason"]
+    honest = panel.assign(lead=lead.ravel())
+    assert "before" in set(fit_response(honest).means["term"])
+
+
+def test_one_sku_does_not_stand_for_its_category() -> None:
+    depth = staggered()
+    depth[1:] = np.where(np.arange(40) == 7, 0.01, 0.0)
+    depth[1:4, ::6] = 0.01
+    response = fit_response(flat_panel(depth))
+    reason = response.refusals.set_index("scope")["reason"]["tea: price"]
+    assert "rests on one SKU: k00" in reason
+
+
+def test_a_mechanic_is_told_apart_from_its_depth() -> None:
+    """At the same depths half of the offers are multibuys, which sell e^0.4 times as much."""
+    depth = staggered(3, 0.3)
+    panel = flat_panel(depth)
+    multibuy = (np.random.default_rng(8).random(len(panel)) < 0.5) & (panel["depth"] > 0)
+    mechanic = pd.Categorical(np.where(multibuy, "multibuy", "price cut"), ["price cut", "multibuy"])
+    units = np.random.default_rng(9).poisson(60 * (1 - panel["depth"]) ** -2.0 * np.exp(0.4 * multibuy))
+    response = fit_response(panel.assign(mechanic=mechanic, units=units.astype(float)))
+    line = response.means.set_index("term").loc["mechanic: multibuy"]
+    assert line["estimate"] == pytest.approx(0.4, abs=max(4 * line["se"], 0.05))
+    assert response.means.set_index("term").loc["price", "estimate"] == pytest.approx(-2.0, abs=0.2)
+    assert "As multibuy, the same price cut sells" in " ".join(response.summary())
+    plan = plan_promotions(response, *market(), PromotionRules(depths=(0.2,)), periods=WEEKS[:4])
+    assert set(plan.table["mechanic"]) == {"multibuy"}
+
+
+def test_logs_where_dense_and_counts_where_not() -> None:
+    panel = flat_panel(staggered())
+    dense, thin = fit_response(panel), fit_response(panel.assign(zeros=1, stores=4))
+    assert dense.forms["form"].tolist() == ["log"]
+    assert thin.forms["form"].tolist() == ["poisson"]
+    logs, counts = (r.means.set_index("term").loc["price"] for r in (dense, thin))
+    assert logs["estimate"] == pytest.approx(counts["estimate"], abs=0.1)
+    noise = np.exp(np.random.default_rng(4).normal(0, 0.5, len(panel)))
+    units = np.random.default_rng(5).poisson(60 * noise * (1 - panel["depth"]) ** -2.0).astype(float)
+    spread = panel.assign(units=np.maximum(units, 1.0))
+    errors = {
+        form: fit_response(spread, form=form).means.set_index("term").loc["price"]
+        for form in ("log", "poisson")
+    }
+    assert errors["log"]["estimate"] == pytest.approx(-2.0, abs=4 * errors["log"]["se"])
+    assert errors["log"]["se"] < 1.1 * errors["poisson"]["se"]
+
+
 def market() -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     skus = [f"k{i:02d}" for i in range(12)]
     demand = pd.DataFrame(
