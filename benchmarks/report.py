@@ -72,10 +72,12 @@ def market(n_hexes: int, figures: int = 12) -> Any:
             table[variable.name].groupby(area).transform("mean").where(table["population"] > 0)
         )
     plan.catchments = catchments(table, points, plan.market.stores)
+    # beside the census: own share, market and whitespace; with all twelve, how sure the type is
+    census = figures - (4 if figures >= 12 else 3)
+    dropped = [variable.name for variable in plan.hexes.variables[census:]]
+    plan.hexes.table = table.drop(columns=dropped)
+    plan.hexes.variables = plan.hexes.variables[:census]
     if figures < 12:
-        dropped = [variable.name for variable in plan.hexes.variables[figures - 3 :]]
-        plan.hexes.table = table.drop(columns=dropped)
-        plan.hexes.variables = plan.hexes.variables[: figures - 3]
         plan.neighbourhoods.table = plan.neighbourhoods.table.drop(columns="uncertainty")
     return plan
 
@@ -84,27 +86,49 @@ def catchments(table: pd.DataFrame, points: np.ndarray, stores: pd.DataFrame) ->
     """Every store's catchment: the cells within 3, 5 and 8 km."""
     tree = cKDTree(points)
     places = np.column_stack([stores["lon"] * 0.63, stores["lat"]]) * 111.0
-    parts, inner = [], [set() for _ in places]
+    parts, trade, inner = [], [], [set() for _ in places]
     for km, band in ((3.0, 0.5), (5.0, 0.7), (8.0, 0.9)):
         for k, members in enumerate(tree.query_ball_point(places, km)):
             new = sorted(set(members) - inner[k])
             inner[k] |= set(members)
             cells = table["cell"].to_numpy()[new]
-            parts.append(pd.DataFrame({"store_id": stores["store_id"].iloc[k], "cell": cells, "band": band}))
+            store = stores["store_id"].iloc[k]
+            parts.append(
+                pd.DataFrame(
+                    {"store_id": store, "cell": cells, "band": band, "share": 0.2 / max(len(new), 1)}
+                )
+            )
+            far = np.hypot(*(points[new] - places[k]).T)
+            people = table["population"].to_numpy()[new]
+            trade.append(
+                pd.DataFrame(
+                    {
+                        "store_id": store,
+                        "cell": cells,
+                        "own": True,
+                        "km": far,
+                        "probability": 0.1,
+                        "demand": people / 10,
+                    }
+                )
+            )
     share = np.random.default_rng(1).random(len(table)).round(3)
+    people = table["population"]
     cells = pd.DataFrame(
-        {"cell": table["cell"], "own_share": share, "whitespace": (1 - share) * table["population"]}
+        {"cell": table["cell"], "own_share": share, "market": people, "whitespace": (1 - share) * people}
     )
     profile = pd.DataFrame(
         {"store_id": stores["store_id"], "neighbourhood": "A", "share": 1.0, "demand": 1.0}
     )
     return SimpleNamespace(
-        table=pd.DataFrame(columns=["km", "own", "demand"]),
+        table=pd.concat(trade, ignore_index=True),
         areas=pd.concat(parts, ignore_index=True),
         profile=profile,
         cells=cells,
         params=pd.DataFrame(),
         comparison=pd.DataFrame(),
+        unit="people",
+        summary=lambda: ["Catchments."],
     )
 
 
