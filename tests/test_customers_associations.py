@@ -1,5 +1,8 @@
 """What goes together: by hand, with planted pairs, and with nothing below k."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -118,3 +121,16 @@ def test_bad_input_is_named():
         basket_associations(bought, n_customers=50)
     with pytest.raises(TableError, match="trips"):
         basket_associations(bought, n_customers=4, k=1, trips=pd.Series({"b": 1}))
+
+
+def test_the_library_behind_it_does_not_change_what_warnings_are_shown():
+    code = (
+        "import warnings, pandas as pd\n"
+        "from geomarket.customers import basket_associations\n"
+        "before = list(warnings.filters)\n"
+        "bought = pd.DataFrame({'customer_id': list('abab'), 'item': list('xxyy')})\n"
+        "basket_associations(bought, n_customers=4, k=1)\n"
+        "assert list(warnings.filters) == before, warnings.filters\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from mlxtend.frequent_patterns import apriori, association_rules
 from numpy.typing import NDArray
 from scipy.stats import norm
 
@@ -177,6 +177,10 @@ def _one_hot(bought: pd.DataFrame, n_customers: int | None) -> tuple[pd.DataFram
 
 def _pairs(held: pd.DataFrame, n: int) -> pd.DataFrame:
     """Return every pair some customer buys, by name."""
+    with warnings.catch_warnings():
+        # importing it changes the filters of warnings for the whole process: put them back
+        from mlxtend.frequent_patterns import apriori, association_rules
+
     sets = apriori(held, min_support=0.5 / n, use_colnames=True, max_len=2, low_memory=True)
     columns = ["item_a", "item_b", "customers", "customers_a", "customers_b"]
     measures = ["support", "confidence_ab", "confidence_ba", "lift"]
