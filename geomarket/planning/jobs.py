@@ -116,7 +116,9 @@ def run_jobs(
     found: list[Any] = []
     try:
         with _configured(backend, options.jobs):
-            for outcome in joblib.Parallel(return_as="generator")(calls):
+            # Backends of other systems hand everything over at the end.
+            form = "generator" if backend in _HERE else "list"
+            for outcome in joblib.Parallel(return_as=form)(calls):
                 found.append(_told(outcome, names[len(found)], tell))
     except TerminatedWorkerError:
         _log.warning("a worker was killed; the jobs that were not done are tried one by one")
