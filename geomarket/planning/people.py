@@ -8,6 +8,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -166,6 +167,12 @@ class _Work:
     def k(self) -> int:
         """The privacy threshold."""
         return self.settings.privacy.k
+
+    @cached_property
+    def by_category(self) -> pd.DataFrame:
+        """What each customer bought by category, counted once for all parts."""
+        assert self.market.baskets is not None
+        return engine.customer_category(self.market.baskets, self.market.products)
 
     @property
     def shown_types(self) -> pd.DataFrame:
@@ -424,8 +431,7 @@ def _contact_costs(settings: PlanSettings) -> dict[str, float]:
 def _relationship(work: _Work, ranges: RangePlan | None, measure: str) -> None:
     """Flag customers small in a category and big overall; say of whom the range plan takes half away."""
     assert work.market.baskets is not None
-    bought = engine.customer_category(work.market.baskets, work.market.products)
-    found = relationship_value(bought, measure)
+    found = relationship_value(work.by_category, measure)
     table = found.table.assign(hit=0, value_hit=0.0)
     if ranges is not None and len(found.flags):
         going = ranges.changes.loc[ranges.changes["action"] == "delist", ["store_id", "sku"]]
@@ -538,10 +544,9 @@ def _response(work: _Work) -> None:
 
 def _quadrants(work: _Work) -> None:
     """Place every type by how many of a category's customers it holds, and how well it is penetrated."""
-    assert work.market.baskets is not None
-    bought = engine.customer_items(work.market.baskets, work.market.products, "category", top=1_000)
+    bought = work.by_category[work.by_category["units"] > 0].dropna(subset=["category"])
     home = bought["customer_id"].map(work.types).fillna(NO_TYPE)
-    by = bought.groupby([home.rename("neighbourhood"), bought["item"].rename("category")]).size()
+    by = bought.groupby([home.rename("neighbourhood"), bought["category"]]).size()
     population = work.shown.table.set_index("neighbourhood")["population"]
     wide = by.unstack(fill_value=0).reindex([*population.index, NO_TYPE], fill_value=0)
     parts = []
@@ -620,9 +625,7 @@ def _associations(work: _Work) -> None:
     for items in ITEMS:
         if items not in work.market.products:
             continue
-        bought = engine.customer_items(
-            work.market.baskets, work.market.products, items, chosen.association_items
-        )
+        bought = _most_bought(work, items, chosen.association_items)
         try:
             found = basket_associations(bought, work.n_people, trips, work.k, chosen.confidence)
         except NotSupportedError as reason:
@@ -637,6 +640,16 @@ def _associations(work: _Work) -> None:
     work.notes.append(
         "What goes together is bought by the same customers, which is not bought because of each other."
     )
+
+
+def _most_bought(work: _Work, items: str, top: int) -> pd.DataFrame:
+    """Return who buys which of the items most customers buy."""
+    assert work.market.baskets is not None
+    if items != "category":
+        return engine.customer_items(work.market.baskets, work.market.products, items, top)
+    bought = work.by_category[work.by_category["units"] > 0].rename(columns={"category": "item"})
+    reach = bought["item"].value_counts().sort_index().sort_values(ascending=False, kind="stable")
+    return bought.loc[bought["item"].isin(reach.index[:top]), ["customer_id", "item"]]
 
 
 def try_people(
