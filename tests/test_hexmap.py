@@ -79,11 +79,15 @@ def read_columns(packed: dict, reader: Reader, finest: dict) -> dict[str, np.nda
         if "row" in column:
             in_rows[column["row"]] = column["name"]
             continue
+        if "same" in column:
+            continue
         found = reader.unsigned(n, column["planes"])
         codes[column["name"]] = np.cumsum(found) % 256 ** column["planes"] if column["delta"] else found
     rows = reader.bytes[reader.position : reader.position + n * len(in_rows)].reshape(n, len(in_rows))
     reader.position += rows.size
     codes |= {name: rows[:, k] for k, name in in_rows.items()}
+    names = [column["name"] for column in packed["columns"]]
+    codes |= {c["name"]: codes[names[c["same"]]] for c in packed["columns"] if "same" in c}
     figures = {}
     for column in packed["columns"]:
         code = codes[column["name"]]
@@ -296,6 +300,19 @@ def test_means_of_parents_are_weighted_and_sums_are_per_cell():
         assert coarse["rate"][k] == pytest.approx(np.average(rate[mine], weights=people[mine]), abs=step)
         assert coarse["people"][k] == pytest.approx(people[parent == code].mean(), rel=0.005)
     assert len(fine["rate"]) == len(cells)
+
+
+def test_a_market_of_so_much_a_head_costs_nothing():
+    cells = disc(4.4, 51.2, 20)
+    people = np.random.default_rng(4).gamma(2, 200, len(cells))
+    one = encode_hexes(cells, [HexColumn("people", people, "sum")])
+    both = encode_hexes(
+        cells, [HexColumn("people", people, "sum"), HexColumn("market", 2400 * people, "sum")]
+    )
+    assert both["columns"][1]["same"] == 0
+    assert len(both["blob"]) == len(one["blob"])
+    found = decode(both)[0]
+    np.testing.assert_allclose(found["market"], 2400 * found["people"])
 
 
 def test_weights_are_sent_once():

@@ -452,9 +452,18 @@ def _codes(column: HexColumn, scale: tuple[float, float]) -> IntArray:
 
 def _add_columns(stream: _Stream, codes: Sequence[IntArray]) -> list[dict[str, Any]]:
     """Append the finest level's figures, each column as it packs best; return how to read them."""
-    in_rows = _packed_in_rows(codes)
+    # a market of so much a head is the population once more
+    twins = {
+        k: j
+        for k, column in enumerate(codes)
+        if (j := next(j for j, other in enumerate(codes) if np.array_equal(other, column))) != k
+    }
+    in_rows = _packed_in_rows(codes, [k for k in range(len(codes)) if k not in twins])
     heads: list[dict[str, Any]] = []
     for k, column in enumerate(codes):
+        if k in twins:
+            heads.append({"same": twins[k]})
+            continue
         if k in in_rows:
             heads.append({"row": in_rows.index(k)})
             continue
@@ -469,13 +478,13 @@ def _add_columns(stream: _Stream, codes: Sequence[IntArray]) -> list[dict[str, A
     return heads
 
 
-def _packed_in_rows(codes: Sequence[IntArray]) -> list[int]:
-    """Return which one-byte columns to store row by row, judged by a part of the cells.
+def _packed_in_rows(codes: Sequence[IntArray], candidates: Sequence[int]) -> list[int]:
+    """Return which of the one-byte columns to store row by row, judged by a part of the cells.
 
     Begins with all of them; beginning with the one that repeats least, a column leaves if it takes less on its own
     than it adds to the rows.
     """
-    narrow = [k for k, column in enumerate(codes) if column.max(initial=0) < 256]
+    narrow = [k for k in candidates if codes[k].max(initial=0) < 256]
     if not narrow:
         return []
     middle = len(codes[0]) // 2

@@ -208,15 +208,17 @@ function insideRing(ring, x, y) {
 
 /** Codes of every column of the finest level, 0 where missing. */
 function readCodes(columns, count, reader) {
-  const plain = columns.map(({ row, planes, delta }) => {
-    if (row !== undefined) return null;
+  const plain = columns.map(({ row, same, planes, delta }) => {
+    if (row !== undefined || same !== undefined) return null;
     const codes = reader.unsigned(count, planes);
     const largest = 256 ** planes - 1;
     if (delta) for (let i = 1; i < count; i += 1) codes[i] = (codes[i] + codes[i - 1]) & largest;
     return codes;
   });
-  const inRows = reader.rows(count, plain.filter((codes) => codes === null).length);
-  return plain.map((codes, k) => codes ?? inRows[columns[k].row]);
+  const inRows = reader.rows(count, columns.filter(({ row }) => row !== undefined).length);
+  const own = plain.map((codes, k) => codes ?? inRows[columns[k].row] ?? null);
+  /* a column with the same codes as an earlier one is sent once */
+  return own.map((codes, k) => codes ?? own[columns[k].same]);
 }
 
 /** Figures from codes: NaN, or class -1, where missing. A sum was rounded as a signed square root. */
