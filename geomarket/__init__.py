@@ -111,6 +111,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
             "with_transfer",
         ],
         "engine": [
+            "cell_category_months",
             "connect",
             "customer_category",
             "customer_store_trips",

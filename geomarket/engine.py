@@ -29,6 +29,7 @@ from geomarket.market.connection import connect
 
 __all__ = [
     "Window",
+    "cell_category_months",
     "connect",
     "customer_category",
     "customer_channel_trips",
@@ -335,6 +336,60 @@ def customer_category(
     return _fetch(
         table.group_by(keys)
         .aggregate(trips=table.basket_id.nunique().cast("int64"), **_trade(table))
+        .order_by(keys)
+    )
+
+
+def cell_category_months(
+    baskets: ir.Table,
+    cells: pd.DataFrame | ir.Table,
+    products: pd.DataFrame,
+    periods: Window | None = None,
+) -> pd.DataFrame:
+    """Add up trade by the hexagon customers live in, product category and month.
+
+    Parameters
+    ----------
+    baskets : ibis table
+        ``Market.baskets``.
+    cells : DataFrame or ibis table
+        customer_id, cell (int): where customers live, as :func:`geomarket.place_customers` finds it. Customers without
+        a cell are left out.
+    products : DataFrame
+        ``Market.products``; sku and category are used.
+    periods : (start, end), optional
+        Half-open window of dates.
+
+    Returns
+    -------
+    DataFrame
+        cell, category, month (its first day), customers (int: distinct), units (float), revenue (money); ordered by the
+        keys. Counts are as they are: suppress them before they are shown (:func:`geomarket.suppress`).
+
+    Examples
+    --------
+    >>> from geomarket.market.connection import baskets_table
+    >>> lines = pd.DataFrame({"customer_id": ["c", "d"], "basket_id": [1, 2], "store_id": "7", "channel": "store",
+    ...     "date": ["2024-01-05", "2024-01-20"], "sku": "a", "units": [2, 1], "revenue": [4.0, 3.0]})
+    >>> cells = pd.DataFrame({"customer_id": ["c", "d"], "cell": [5, 5]})
+    >>> products = pd.DataFrame({"sku": ["a"], "category": ["Tea"]})
+    >>> cell_category_months(baskets_table(lines), cells, products)[["cell", "customers", "revenue"]].values.tolist()
+    [[5.0, 2.0, 7.0]]
+    """
+    table = _with_products(_within(baskets, "date", periods), products, ["category"])
+    placed = ibis.memtable(cells[["customer_id", "cell"]]) if isinstance(cells, pd.DataFrame) else cells
+    placed = placed.select(customer_id=placed.customer_id.cast("string"), cell=placed.cell.cast("int64"))
+    table = table.inner_join(placed, "customer_id")
+    # By way of a timestamp: Spark truncates to one where ibis expects a date, and so drops a plain cast.
+    table = table.mutate(month=table.date.truncate("M").cast("timestamp").cast("date"))
+    keys = ["cell", "category", "month"]
+    return _fetch(
+        table.group_by(keys)
+        .aggregate(
+            customers=table.customer_id.nunique().cast("int64"),
+            units=_whole(table.units).cast("float64"),
+            revenue=_money(table.revenue),
+        )
         .order_by(keys)
     )
 

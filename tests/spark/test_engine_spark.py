@@ -47,6 +47,9 @@ def spark_tables(market, tmp_path_factory):
     session.stop()
 
 
+CELLS = pd.DataFrame({"customer_id": [f"C{i:07d}" for i in range(1, 401)]}).assign(
+    cell=lambda frame: 600_000_000_000_000_000 + frame.index % 7
+)
 CASES = {
     "store_sku_periods": lambda sales, baskets, products: engine.store_sku_periods(sales),
     "sales_by_period": lambda sales, baskets, products: engine.sales_by_period(sales, ("store_id", "sku")),
@@ -54,6 +57,9 @@ CASES = {
     "customer_totals": lambda sales, baskets, products: engine.customer_totals(baskets, products),
     "customer_store_trips": lambda sales, baskets, products: engine.customer_store_trips(baskets),
     "customer_items": lambda sales, baskets, products: engine.customer_items(baskets, products, top=2),
+    "cell_category_months": lambda sales, baskets, products: engine.cell_category_months(
+        baskets, CELLS, products
+    ),
     "customer_category": lambda sales, baskets, products: engine.customer_category(baskets, products),
 }
 
