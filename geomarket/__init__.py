@@ -77,10 +77,12 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         ],
         "datasets": [
             "CompleteJourney",
+            "JourneyPromotions",
             "boundary_sources",
             "load_boundaries",
             "load_complete_journey",
             "load_iowa",
+            "load_journey_promotions",
         ],
         "demand": [
             "BaselineFamily",
@@ -248,12 +250,20 @@ __getattr__, __dir__, __all__ = _lazy.attach(
             "write_overrides",
         ],
         "promotions": [
+            "Ban",
+            "Blackout",
             "PromotionPlan",
             "PromotionResponse",
             "PromotionRules",
+            "Relationship",
+            "StoreResponse",
+            "fit_relationship",
             "fit_response",
+            "fit_store_response",
             "plan_promotions",
             "promotion_panel",
+            "response_by_type",
+            "response_holdout",
         ],
         "report": [
             "EXPORT_FORMATS",
