@@ -13,6 +13,8 @@ __all__ = ["Choice", "choose_contacts"]
 
 Floats = NDArray[np.float64]
 _HALVINGS = 100
+_CLOSE = 1e-9
+"""Of the bound: a choice this near to it needs no better price."""
 NOBODY = -1
 
 
@@ -132,11 +134,12 @@ def _best_at(
     channel = worth.argmax(axis=2)
     best = np.take_along_axis(worth, channel[:, :, None], axis=2)[:, :, 0]
     wanted = best > 0
-    if (wanted.sum(axis=1) > limits).any():
-        order = np.argsort(-best, axis=1, kind="stable")
+    many = np.flatnonzero(wanted.sum(axis=1) > limits)
+    if len(many):
+        order = np.argsort(-best[many], axis=1, kind="stable")
         rank = np.empty_like(order)
-        np.put_along_axis(rank, order, np.broadcast_to(np.arange(best.shape[1]), best.shape), axis=1)
-        wanted &= rank < limits[:, None]
+        np.put_along_axis(rank, order, np.broadcast_to(np.arange(best.shape[1]), order.shape), axis=1)
+        wanted[many] &= rank < limits[many, None]
     return np.where(wanted, channel, NOBODY), float(best[wanted].sum())
 
 
@@ -159,33 +162,51 @@ def _priced(
     bound: float,
 ) -> tuple[NDArray[np.int64], float]:
     """Find the price at which the budget is just spent; take units on its edge while the money lasts."""
-    over, low = free, 0.0
+    # whoever is worth nothing at one price is worth nothing at a higher one: only those who are go on
+    live = np.flatnonzero((free >= 0).any(axis=1))
+    over, low = free[live], 0.0
     dear = cost[:, None, :]
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where((net > 0) & (dear > 0), net / dear, 0.0)
     high = float(ratio.max(initial=0.0)) * (1 + 1e-12) + 1e-12
-    under, worth = _best_at(high, net, cost, limits)
+    under, worth = _best_at(high, net[live], cost[live], limits[live])
     bound = min(bound, worth + high * budget)
     for _ in range(_HALVINGS):
         price = (low + high) / 2
-        if not low < price < high:
+        if not low < price < high or bound - _per_unit(net[live], under).sum() <= _CLOSE * bound:
             break
-        chosen, worth = _best_at(price, net, cost, limits)
+        chosen, worth = _best_at(price, net[live], cost[live], limits[live])
         bound = min(bound, worth + price * budget)
-        if _per_unit_cost(cost, chosen).sum() <= budget:
+        if _per_unit_cost(cost[live], chosen).sum() <= budget:
             under, high = chosen, price
         else:
-            over, low = chosen, price
-    chosen = under.copy()
-    more_cost = _per_unit_cost(cost, over) - _per_unit_cost(cost, under)
-    more_net = _per_unit(net, over) - _per_unit(net, under)
-    edge = np.flatnonzero((over != under).any(axis=1) & (more_cost > 0) & (more_net > 0))
+            still = (chosen >= 0).any(axis=1)
+            over, under, low, live = chosen[still], under[still], price, live[still]
+    return _mixed(net, cost, budget, live, under, over), bound
+
+
+def _mixed(
+    net: Floats,
+    cost: Floats,
+    budget: float,
+    live: NDArray[np.intp],
+    under: NDArray[np.int64],
+    over: NDArray[np.int64],
+) -> NDArray[np.int64]:
+    """Go from the dearer price's choice to the cheaper one's unit by unit, while the money lasts."""
+    chosen = np.full(net.shape[:2], NOBODY, dtype=np.int64)
+    chosen[live] = under
+    richer = chosen.copy()
+    richer[live] = over
+    more_cost = _per_unit_cost(cost, richer) - _per_unit_cost(cost, chosen)
+    more_net = _per_unit(net, richer) - _per_unit(net, chosen)
+    edge = np.flatnonzero((more_cost > 0) & (more_net > 0))
     left = budget - float(_per_unit_cost(cost, chosen).sum())
     for unit in edge[np.argsort(-more_net[edge] / more_cost[edge], kind="stable")]:
         if more_cost[unit] <= left:
-            chosen[unit] = over[unit]
+            chosen[unit] = richer[unit]
             left -= float(more_cost[unit])
-    return chosen, bound
+    return chosen
 
 
 def _fill(

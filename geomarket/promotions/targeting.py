@@ -509,7 +509,7 @@ def target_customers(
     people = np.array(sorted(spend["customer_id"].unique()), dtype=object)
     benefit, version, clusters, periods = _person_benefits(values, spend, people)
     answer = np.array([(response or {}).get(channel, 1.0) for channel in channels])
-    agreed = np.column_stack([np.isin(people, list(consent[channel])) for channel in channels])
+    agreed = np.column_stack([pd.Index(people).isin(list(consent[channel])) for channel in channels])
     told = _told(reached, people, periods)
     money = np.array([float(cost[channel]) for channel in channels])
     allowed = agreed[:, None, :] & ~told[:, :, None] & (benefit > 0)[:, :, None]

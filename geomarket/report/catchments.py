@@ -190,11 +190,11 @@ def _distances(details: Any) -> Table | None:
     )
     columns: dict[str, Any] = {
         "band": ("From the store", "text", None),
-        "modelled": ("Of trade, model", "number", lambda v: percent(v, 1)),
+        "modelled": ("Trade, model", "number", lambda v: percent(v, 1)),
     }
     if frame["observed"].notna().any():
-        columns["observed"] = ("Of known customers' trips", "number", lambda v: percent(v, 1))
-    columns["people_won"] = ("Of the market there", "number", lambda v: percent(v, 1))
+        columns["observed"] = ("Known trips", "number", lambda v: percent(v, 1))
+    columns["people_won"] = ("Won of the market", "number", lambda v: percent(v, 1))
     return frame_table(frame, "Trade by distance from the store", columns)
 
 
