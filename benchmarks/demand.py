@@ -287,12 +287,8 @@ def part_launches() -> list[str]:
             "Spearman of rates": found.spearman,
         }
         rows.append({"forecast by": label, **figures})
-    new = sorted(set(later["sku"]) - set(demand.table["sku"]))
-    new = [
-        sku
-        for sku in new
-        if market.products.set_index("sku")["category"].get(sku) in set(demand.table["category"])
-    ]
+    known = market.products["category"].isin(demand.table["category"].unique())
+    new = sorted(set(later["sku"]) & set(market.products.loc[known, "sku"]) - set(demand.table["sku"]))
     held = forecast_new_skus(demand, market.products, new, attributes)
     return [
         f"SKUs that no Hy-Vee store ordered in 2020 and at least {FEWEST_STORES} did in 2021, forecast from what SKUs of "
