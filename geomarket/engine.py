@@ -507,8 +507,8 @@ def customer_items(
     Returns
     -------
     DataFrame
-        customer_id, item, trips (int: baskets with the item), one row per pair with a purchase; ordered by both keys.
-        SKUs without an item (or not in products) are in none.
+        customer_id, item: one row per pair with a purchase; ordered by both. SKUs without an item (or not in
+        products) are in none.
 
     Examples
     --------
@@ -517,17 +517,13 @@ def customer_items(
     ...     "date": "2024-01-05", "channel": "store", "sku": ["a", "b", "a"], "units": 1, "revenue": 2.0})
     >>> products = pd.DataFrame({"sku": ["a", "b"], "category": ["Tea", "Jam"]})
     >>> customer_items(baskets_table(lines), products, top=1).values.tolist()
-    [['c', 'Tea', 1], ['d', 'Tea', 1]]
+    [['c', 'Tea'], ['d', 'Tea']]
     """
     table = _within(baskets, "date", periods)
     if item != "sku":
         table = _with_products(table, products, [item])
-    bought = table.filter(table.units > 0).select("customer_id", "basket_id", item=table[item])
-    pairs = (
-        bought.filter(bought.item.notnull())
-        .group_by(["customer_id", "item"])
-        .aggregate(trips=bought.basket_id.nunique().cast("int64"))
-    )
+    bought = table.filter(table.units > 0).select("customer_id", item=table[item])
+    pairs = bought.filter(bought.item.notnull()).distinct()
     reach = pairs.group_by("item").aggregate(customers=pairs.customer_id.count())
     kept = reach.order_by([ibis.desc("customers"), "item"]).limit(top).select("item")
     return _fetch(pairs.semi_join(kept, "item").order_by(["customer_id", "item"]))

@@ -452,10 +452,10 @@ def _relationship(work: _Work, ranges: RangePlan | None, measure: str) -> None:
         hidden[column] = hidden[column].mask(gone)
     columns = [COUNT, *parts, *(c for cs in parts.values() for c in cs)]
     hidden = work.parts["relationship"] = _blank(hidden, columns, few)
-    _say_relationship(work, hidden, measure)
+    _say_relationship(work, hidden, measure, planned=ranges is not None)
 
 
-def _say_relationship(work: _Work, table: pd.DataFrame, measure: str) -> None:
+def _say_relationship(work: _Work, table: pd.DataFrame, measure: str, planned: bool) -> None:
     shown = table.dropna(subset=["flagged"])
     if shown.empty or not shown["flagged"].gt(0).any():
         return
@@ -465,6 +465,8 @@ def _say_relationship(work: _Work, table: pd.DataFrame, measure: str) -> None:
         f"Small here, big overall: in {top['category']}, {top['flagged']:,.0f} of {top[COUNT]:,.0f} customers buy "
         f"little but bring {currency}{top['value_overall']:,.0f} of {measure} in all ({top['share_overall']:.1%})."
     )
+    if not planned:
+        return
     hit, brings = float(shown["hit"].sum()), f"{currency}{shown['value_hit'].sum():,.0f}"
     work.words.append(
         f"{shown['flagged'].sum():,.0f} times a customer is small in a category and big overall. For at least "

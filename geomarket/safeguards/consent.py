@@ -49,12 +49,13 @@ def contact_list(customers: pd.DataFrame, channel: str, customer_ids: Sequence[s
     if column not in customers.columns:
         raise TableError(f"customers: no column {column}; without it nobody may be contacted by {channel}.")
     agreed = customers.set_index("customer_id")[column]
-    unknown = [c for c in customer_ids if c not in agreed.index]
-    if unknown:
+    asked = pd.Index(list(customer_ids), dtype=object)
+    unknown = asked[~asked.isin(agreed.index)].astype(str)
+    if len(unknown):
         raise TableError(f"customers: {len(unknown):,} of the chosen are unknown ({', '.join(unknown[:3])}).")
     # anything but a clear yes is a no
     chosen = pd.Series(list(customer_ids), dtype=str).drop_duplicates()
-    yes = chosen.map(agreed).map(lambda value: value is True or value == 1).fillna(False).astype(bool)
+    yes = chosen.map(agreed).astype(object).isin([True])
     out = pd.DataFrame({"customer_id": chosen[yes]}).reset_index(drop=True)
     out.attrs["without_consent"] = int((~yes).sum())
     return out
