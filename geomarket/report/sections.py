@@ -318,42 +318,12 @@ def quality_section(plan: Any) -> dict[str, Any]:
 
 
 def trust_section(plan: Any) -> dict[str, Any]:
-    """Return how well forecasts and catchments did on data they had not seen, beside simple rules."""
-    forecasts = _forecast_table(plan)
-    result: dict[str, Any] = {
+    """Return how well forecasts did on data they had not seen, and what a reader must know."""
+    return {
         "validated": bool(getattr(plan.demand, "validated", False)),
         "warnings": [str(warning) for warning in plan.warnings],
-        "forecasts": forecasts,
-        "catchments": None,
-        "terms": None,
+        "forecasts": _forecast_table(plan),
     }
-    if plan.catchments is not None:
-        comparison = plan.catchments.comparison
-        if "sample" in comparison:
-            comparison = comparison[comparison["sample"] == "out"]
-        result["catchments"] = frame_table(
-            comparison,
-            "Catchment models on trade they had not seen, against simple rules",
-            {
-                "label": ("Model", "text", None),
-                "test": ("Tested on", "text", None),
-                "wmape": ("Error (WMAPE)", "number", lambda v: percent(v, 0)),
-                "spearman": ("Rank correlation", "number", lambda v: count(v, 2)),
-                "pseudo_r2": ("Pseudo R²", "number", lambda v: count(v, 2)),
-                "r2_log": ("R² of logs", "number", lambda v: count(v, 2)),
-            },
-        )
-        result["terms"] = frame_table(
-            plan.catchments.params,
-            "What draws shoppers: exponents of the catchment model",
-            {
-                "term": ("Term", "text", lambda text: str(text).replace("_", " ").replace("=", ": ")),
-                "estimate": ("Estimate", "number", lambda v: count(v, 2)),
-                "low": ("Low", "number", lambda v: count(v, 2)),
-                "high": ("High", "number", lambda v: count(v, 2)),
-            },
-        )
-    return result
 
 
 def _forecast_table(plan: Any) -> Table | None:

@@ -70,10 +70,12 @@ def _headline(plan: Any, whole: float) -> str:
     low = float(doors.table["benefit_low"].sum()) - cost
     where = f"{plural(len(doors.table), 'door drop')} in {plural(len(cells), 'hexagon')}"
     brings = f"bring {money_short(gain, currency)} for {money_short(cost, currency)}"
+    risk = ""
+    if plan.settings.targeting.leaflet_lift == "auto":
+        risk = f", {money_short(low, currency)} if leaflets work only as well as the lower end of what history shows"
     return (
-        f"{where} ({count(doors.table['doors'].sum())} leaflets) {brings}: {money_short(gain - cost, currency)} net, "
-        f"{money_short(low, currency)} if leaflets work only as well as the lower end of what history shows. "
-        f"They carry {percent(gain / whole)} of what leaflets at every door would bring."
+        f"{where} ({count(doors.table['doors'].sum())} leaflets) {brings}: "
+        f"{money_short(gain - cost, currency)} net{risk}. They carry {percent(gain / whole)} of what leaflets at every door would bring."
     )
 
 
