@@ -20,6 +20,7 @@ from geomarket.report.numbers import count, money, percent, plural
 from geomarket.report.page import ASSETS, content_security_policy, environment
 from geomarket.report.people import swatch
 from geomarket.report.tables import Cell, Column, Table
+from geomarket.report.validation import doubted
 
 __all__ = ["write_pages"]
 
@@ -62,7 +63,7 @@ def write_pages(plan: Any, folder: str | os.PathLike[str]) -> list[Path]:
     key = neighbourhood_key(plan.neighbourhoods)
     writer = _Writer(plan, folder)
     stores = _store_pages(plan, key)
-    clusters = cluster_sections(plan, key, every_line=True)
+    clusters = doubted(plan, cluster_sections(plan, key, every_line=True), "clusters")
     written = [
         writer.write("index.html", "index.html.j2", "Stores", stores=_index(stores), clusters=clusters)
     ]
@@ -168,7 +169,9 @@ def _store_pages(plan: Any, key: NeighbourhoodKey) -> list[_StorePage]:
                 cluster_name=str(row["name"]),
                 cluster_file=f"cluster-{slug(cluster)}.html",
                 facts=_facts(store),
-                to_list=_change_table(plan, mine, products, "list", "Put on the shelf"),
+                to_list=doubted(
+                    plan, _change_table(plan, mine, products, "list", "Put on the shelf"), "table"
+                ),
                 to_delist=_change_table(plan, mine, products, "delist", "Take off the shelf"),
                 promotions=_promotion_table(plan, cluster),
                 shares=_shares(trade.get(store_id), key),

@@ -33,10 +33,10 @@ def doubted(plan: Any, section: Any, name: str) -> Any:
     ----------
     plan : Plan
         Its demand knows whether it is validated.
-    section : dict, list or None
+    section : dict, list, Table or None
         Plain values of the section.
-    name : {"verdict", "tiles", "clusters", "store_groups", "frontier", "ranges", "monday"}
-        Which one.
+    name : {"verdict", "tiles", "clusters", "store_groups", "frontier", "ranges", "monday", "table"}
+        Which one; "table" for a table by itself.
     """
     if section is None or is_validated(plan):
         return section
@@ -106,4 +106,5 @@ _SECTIONS: dict[str, Callable[[Any], Any]] = {
     "frontier": _tables,
     "ranges": _tables,
     "monday": _tables,
+    "table": _marked,
 }
