@@ -26,6 +26,8 @@ __all__ = ["write_pages"]
 
 _MARK = ".geomarket-pages"
 
+_WHEN = {"phase 1": "now", "waits": "not before proof"}
+
 
 def write_pages(plan: Any, folder: str | os.PathLike[str]) -> list[Path]:
     """Write a folder with an index, a page per store cluster and a one-pager per store.
@@ -196,20 +198,24 @@ def _facts(store: pd.Series) -> list[tuple[str, str]]:
 def _change_table(plan: Any, changes: pd.DataFrame, products: pd.Series, action: str, caption: str) -> Table:
     currency = plan.market.currency
     period = getattr(plan.ranges, "period", plan.market.period)
-    lines = changes[changes["action"] == action].sort_values(
-        ["category", "margin", "sku"], ascending=[True, False, True]
-    )
+    phased = "when" in changes
+    lines = changes[changes["action"] == action]
+    lines = lines.assign(when=lines["when"] if phased else "")
+    # "phase 1" comes before "phase 2", and both before "waits"
+    lines = lines.sort_values(["when", "category", "margin", "sku"], ascending=[True, True, False, True])
     rows = [
         [
             Cell(str(products.get(line["sku"], line["sku"])), note=str(line["reason"])),
             Cell(str(line["sku"])),
             Cell(str(line["category"])),
+            *([Cell(_WHEN.get(line["when"], str(line["when"])))] if phased else []),
             Cell(count(line["units"], 1), float(line["units"])),
             Cell(money(line["margin"], currency, 2), float(line["margin"])),
         ]
         for line in lines.to_dict("records")
     ]
     heads = [Column("Product and reason", "main"), Column("SKU"), Column("Category")]
+    heads += [Column("When")] if phased else []
     heads += [Column(f"Units a {period}", "number"), Column(f"Margin a {period}", "number")]
     return Table(f"{caption}: {plural(len(rows), 'product')}", heads, rows)
 
