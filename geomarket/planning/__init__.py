@@ -1,10 +1,13 @@
 """Run a whole plan: stages in order, outputs, manifest."""
 
 from geomarket.planning.audit import FolderAudit, audit_folder
+from geomarket.planning.campaigns import campaign_files
+from geomarket.planning.catchment_details import CatchmentDetails
 from geomarket.planning.checkpoints import Checkpoints, default_folder
 from geomarket.planning.demo import DEMO_SETTINGS, demo_plan
 from geomarket.planning.diff import RunDiff, diff_runs
 from geomarket.planning.diff_text import diff_text, write_diff
+from geomarket.planning.fairness import Fairness
 from geomarket.planning.folders import claim_folder, hold_folder
 from geomarket.planning.jobs import Failure, JobOptions, run_jobs
 from geomarket.planning.keeping import Keeper
@@ -15,12 +18,16 @@ from geomarket.planning.overrides import Overrides, overrides_line, read_overrid
 from geomarket.planning.plan import Plan
 from geomarket.planning.rehearsal import Rehearsal
 from geomarket.planning.run import STAGES, run_plan
+from geomarket.planning.targeting import Targeting
+from geomarket.planning.whatifs import WhatIfs
 
 __all__ = [
     "DEMO_SETTINGS",
     "STAGES",
+    "CatchmentDetails",
     "Checkpoints",
     "Failure",
+    "Fairness",
     "FolderAudit",
     "JobOptions",
     "Keeper",
@@ -30,7 +37,10 @@ __all__ = [
     "PlannedTest",
     "Rehearsal",
     "RunDiff",
+    "Targeting",
+    "WhatIfs",
     "audit_folder",
+    "campaign_files",
     "claim_folder",
     "default_folder",
     "demo_plan",

@@ -75,7 +75,8 @@ def _headline(plan: Any, whole: float) -> str:
         risk = f", {money_short(low, currency)} if leaflets work only as well as the lower end of what history shows"
     return (
         f"{where} ({count(doors.table['doors'].sum())} leaflets) {brings}: "
-        f"{money_short(gain - cost, currency)} net{risk}. They carry {percent(gain / whole)} of what leaflets at every door would bring."
+        f"{money_short(gain - cost, currency)} net{risk}. They carry {percent(gain / whole)} of what leaflets at "
+        "every door would bring."
     )
 
 

@@ -4,6 +4,7 @@ from geomarket.safeguards.attack import Bounds, Relation, attack
 from geomarket.safeguards.audit import Audit, audit_tables
 from geomarket.safeguards.consent import contact_list
 from geomarket.safeguards.fairness import Exposure, exposure_ratio
+from geomarket.safeguards.protected import protected_inputs, refuse_protected
 from geomarket.safeguards.suppression import Suppressed, suppress, suppress_counts
 
 __all__ = [
@@ -16,6 +17,8 @@ __all__ = [
     "audit_tables",
     "contact_list",
     "exposure_ratio",
+    "protected_inputs",
+    "refuse_protected",
     "suppress",
     "suppress_counts",
 ]
