@@ -14,6 +14,7 @@ from geomarket.planning.new_lines import add_new_skus
 from geomarket.planning.steps import demand_families, find_demand
 from geomarket.planning.trade import current_trade
 from geomarket.report.page import render_report
+from geomarket.report.pages import write_pages
 from geomarket.report.sheets import plan_sheets
 from geomarket.simulate import simulate_market
 
@@ -104,6 +105,12 @@ def test_without_enough_new_listings_every_gain_on_the_page_is_called_unvalidate
         assert "Unvalidated: it rests on forecasts" in sheets[name], name
     assert "Unvalidated" not in sheets["Store clusters"]
     assert "unvalidated" in plan.frontier.verdict.sentence
+
+
+def test_pages_for_stores_call_gains_unvalidated_too(plan, tmp_path):
+    pages = {path.name: path.read_text(encoding="utf-8") for path in write_pages(plan, tmp_path / "pages")}
+    assert "To list in C1 (unvalidated)" in pages["cluster-C1.html"]
+    assert any("(unvalidated)" in text for name, text in pages.items() if name.startswith("store-"))
 
 
 def test_with_a_learnt_discount_nothing_is_called_unvalidated(plan):
