@@ -258,7 +258,7 @@ def test_the_report_and_the_workbook_show_it(world, people):
         "relationship",
     ):
         assert section[part] is not None, part
-    assert "<svg" in section["quadrants"]["chart"]
+    assert "<svg" in section["quadrants"]["narrow"]
     sheets = customer_sheets(plan)
     assert len(sheets) == 8
     for sheet in sheets:

@@ -152,7 +152,8 @@ def _quadrants(people: Any, names: Mapping[str, str]) -> dict[str, Any] | None:
     ]
     return {
         "title": title,
-        "chart": quadrant_chart(points, 1.0 / max(len(everybody), 1), title),
+        "wide": quadrant_chart(points, 1.0 / max(len(everybody), 1), title),
+        "narrow": quadrant_chart(points, 1.0 / max(len(everybody), 1), title, width=350),
         "table": Table("Quadrant by category", heads, rows),
     }
 
