@@ -282,7 +282,9 @@ def overrides_line(settings: Path | None, path: Path) -> str:
         If ``settings`` can't be read.
     """
     if settings is None:
-        return f'Put under [assortment] in plan.toml: overrides = "{path.name}"'
+        return (
+            f'Put under [assortment] in plan.toml, with its path from there: overrides = "{path.as_posix()}"'
+        )
     read = read_settings(settings)
     named = read.assortment.overrides
     if named is not None and (read.folder / named).resolve() == path.resolve():
