@@ -127,3 +127,21 @@ def test_minimap_draws_each_cell_once_inside_its_frame():
             assert points.min() >= 0
             assert points[:, 0].max() <= 340
             assert points[:, 1].max() <= 280
+
+
+def test_what_waits_for_a_trial_is_not_for_the_store_to_do(tmp_path):
+    plan = report_fixture.make_plan(radius_km=3.0, n_stores=3, n_clusters=1, skus_per_category=4)
+    changes = plan.ranges.changes
+    store = plan.market.stores["store_id"][0]
+    mine = changes["store_id"].eq(store) & changes["action"].ne("keep")
+    changes["when"] = np.where(changes["action"] == "keep", "stays", "phase 1")
+    changes.loc[changes.index[mine][1:], "when"] = "waits"
+    folder = tmp_path / "pages"
+    write_pages(plan, folder)
+    text = (folder / f"store-{store}.html").read_text()
+    table = text.split("<h2>What changes</h2>")[1].split("</section>")[0]
+    first = changes[mine].iloc[0]
+    assert f">{first['sku']}<" in table
+    for sku in changes[mine]["sku"].iloc[1:]:
+        assert f">{sku}<" not in table
+    assert f"{mine.sum() - 1} further change" in table

@@ -14,7 +14,7 @@ from geomarket.report.tables import Table, frame_table
 
 __all__ = ["migration_chart", "migration_section"]
 
-_HEAD, _GAP, _BLOCK, _TEXT = 20.0, 7.0, 12.0, 150.0
+_HEAD, _GAP, _BLOCK, _TEXT = 20.0, 7.0, 12.0, 60.0
 _UNKNOWN = "#8c8c8c"
 
 

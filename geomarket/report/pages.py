@@ -103,6 +103,7 @@ class _StorePage:
     shares: list[dict[str, Any]]
     map: Markup | None
     counts: dict[str, int]
+    waiting: int
 
 
 class _Writer:
@@ -162,6 +163,9 @@ def _store_pages(plan: Any, key: NeighbourhoodKey) -> list[_StorePage]:
         store = stores.loc[store_id] if store_id in stores.index else pd.Series(dtype=object)
         name = str(store.get("name", store_id))
         mine = changes.get(store_id, empty)
+        # what waits for a trial is nothing for the store to do
+        waits = mine["when"].eq("waits") if "when" in mine else pd.Series(False, index=mine.index)
+        due = mine[~waits]
         pages.append(
             _StorePage(
                 store_id=store_id,
@@ -172,15 +176,20 @@ def _store_pages(plan: Any, key: NeighbourhoodKey) -> list[_StorePage]:
                 cluster_file=f"cluster-{slug(cluster)}.html",
                 facts=_facts(store),
                 to_list=doubted(
-                    plan, _change_table(plan, mine, products, "list", "Put on the shelf"), "table"
+                    plan, _change_table(plan, due, products, "list", "Put on the shelf"), "table"
                 ),
-                to_delist=_change_table(plan, mine, products, "delist", "Take off the shelf"),
+                to_delist=_change_table(plan, due, products, "delist", "Take off the shelf"),
                 promotions=_promotion_table(plan, cluster),
                 shares=_shares(trade.get(store_id), key),
                 map=_map(areas.get(store_id), colours, store, name),
                 counts={
-                    action: int((mine["action"] == action).sum()) for action in ("list", "delist", "keep")
+                    "list": int((due["action"] == "list").sum()),
+                    "delist": int((due["action"] == "delist").sum()),
+                    "keep": int(
+                        (due["action"] == "keep").sum() + (waits & mine["action"].eq("delist")).sum()
+                    ),
                 },
+                waiting=int(waits.sum()),
             )
         )
     return pages
