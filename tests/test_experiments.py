@@ -410,3 +410,22 @@ def test_figures_draw(market, design):
     for result in (design, found, synthetic_control(panel, "m00", day[50])):
         assert result.plot().lines
         assert all(line.strip() for line in result.summary())
+
+
+def test_a_map_of_arms_escapes_names():
+    from geomarket.report.measurement_charts import arms_map, power_chart
+
+    _, places = make_market(n=6)
+    stores = pd.DataFrame(
+        {
+            "name": "<b>&",
+            "lon": np.linspace(4, 4.3, 6),
+            "lat": 51.0,
+            "arm": ["test", "control", "out"] * 2,
+            "pair": [1, 1, pd.NA, 2, 2, pd.NA],
+        }
+    )
+    drawn = str(arms_map(places["cell"].to_numpy(), stores, "<i>"))
+    assert "<b>" not in drawn and "&lt;b&gt;&amp;" in drawn and "&lt;i&gt;" in drawn
+    assert drawn.count("<circle") == 4 and drawn.count("<rect") == 2
+    assert str(power_chart(design_test(*make_market()), "power")).count('class="line') >= 4

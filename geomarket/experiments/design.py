@@ -60,7 +60,7 @@ class PairedDesign(Result):
     buffer_rings : int
         Rings of hexagons kept between any two units in the test.
     optimal : bool
-        Whether the choice of pairs is proven best among alike partners.
+        Whether the choice of pairs is proven best, to 1 %, among alike partners.
     random_state : int
         Seed of the draw.
     """
@@ -132,11 +132,13 @@ class PairedDesign(Result):
     def _verdict(self) -> str:
         span = f"{self.periods} {self.period}s"
         if self.visible is None:
-            return f"No gain is expected in figures, so whether {span} suffice can't be said."
+            return f"No gain in {self.value} is expected in figures, so whether {span} suffice can't be said."
         if self.expected <= 0:
             return "The plan expects no gain: there is nothing to be seen."
         if self.visible:
-            often = f"{self.power_expected:.0%} of the time"
+            often = (
+                "nearly always" if self.power_expected > 0.995 else f"{self.power_expected:.0%} of the time"
+            )
             return f"The expected {change_words(self.expected)} can be seen in {span} ({often})."
         longer = self.periods_needed(self.expected)
         cure = (

@@ -42,6 +42,9 @@ class KeptShare:
 def as_history(lift: PairedLift, name: str, promised: float = float("nan")) -> pd.DataFrame:
     """Turn a measured test into rows that the next plan reads as the table ``measured``.
 
+    A test says what all changes of a plan brought together. The next plan scales the gain it expects by that (see
+    :func:`kept_share`); the response to single price cuts or displays can't be told from it and is left alone.
+
     Parameters
     ----------
     lift : PairedLift

@@ -28,7 +28,7 @@ Kpi = Literal["margin", "revenue", "units"]
 LENGTH = {"week": 13, "month": 3}
 LENGTHS = {"week": (2, 4, 8, 13, 26), "month": (1, 2, 3, 6, 12)}
 COSTED_SHARE = 0.99
-"""Margin is measured where at least this share of revenue has a known cost."""
+"""Margin is measured where at least this share of revenue has a known cost, and of rows earns one."""
 LARGE_SHARE = 0.05
 """A larger share of the gain taken from control stores is worth a warning."""
 
@@ -229,7 +229,9 @@ def _kpi(sales: pd.DataFrame, asked: Literal["auto", "margin", "revenue", "units
     if asked != "auto":
         return asked
     costed = sales["costed_revenue"].sum() / max(float(sales["revenue"].sum()), 1e-9)
-    return "margin" if costed >= COSTED_SHARE and sales["margin"].notna().all() else "revenue"
+    # sales at wholesale prices are worth less than the cost in the shops: no margin can be told from them
+    earned = float((sales["margin"] > 0).mean())
+    return "margin" if costed >= COSTED_SHARE and earned >= COSTED_SHARE else "revenue"
 
 
 def _alike_in(features: StoreFeatures) -> pd.DataFrame:

@@ -42,7 +42,7 @@ def measurement_section(plan: Any) -> dict[str, Any] | None:
         "notes": lines[2:],
         "kpi": _WORDS[design.value],
         "first": plural(design.n_pairs, "store"),
-        "start": f"{design.start:%d %B %Y}" if design.start is not None else "",
+        "start": f"{design.start.day} {design.start:%B %Y}" if design.start is not None else "",
         "periods": plural(design.periods, design.period),
         "rings": plural(design.buffer_rings, "ring"),
         "others": plural(int((design.table["arm"] == "out").sum()), "other store"),

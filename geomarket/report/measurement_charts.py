@@ -14,6 +14,7 @@ from geomarket.hexes import cell_resolutions, parents
 from geomarket.hexmap import central_meridian, level_world, project
 from geomarket.report.charts import _scale, _svg, _text, nice_ticks
 from geomarket.report.minimap import _outline, _rings
+from geomarket.report.numbers import plural
 
 __all__ = ["arms_map", "gap_chart", "power_chart"]
 
@@ -59,14 +60,14 @@ def power_chart(design: Any, title: str, *, width: int = 560, height: int = 330)
         css = "line-2" if periods == design.periods else "line-1"
         parts.append(f'<path class="line {css}" d="M{points}"/>')
         ends.append(
-            (y(float(shown["mde"].iloc[-1])), f"{periods} {design.period}s", periods == design.periods)
+            (y(float(shown["mde"].iloc[-1])), plural(int(periods), design.period), periods == design.periods)
         )
     for place, (label, chosen) in _apart([end[0] for end in ends], [end[1:] for end in ends]):
         parts.append(_text(width - right + 8, place + 4, label, "chart-value" if chosen else "chart-tick"))
     for value, label in ((design.wanted, "that matters"), (design.expected, "expected")):
         if np.isfinite(value) and 0 < value <= ticks[-1]:
             parts.append(f'<path class="chosen-line" d="M{left},{y(value):.1f}H{width - right}"/>')
-            parts.append(_text(width - right - 4, y(value) - 5, f"{value:.1%} {label}", "chart-tick", "end"))
+            parts.append(_text(left + 6, y(value) - 5, f"{value:.1%} {label}", "chart-tick"))
     if design.mde <= ticks[-1]:
         parts.append(f'<circle class="dot" cx="{x(design.n_pairs):.1f}" cy="{y(design.mde):.1f}" r="6"/>')
     return _svg(width, height, title, parts)
