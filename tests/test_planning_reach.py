@@ -10,6 +10,7 @@ import openpyxl
 import pandas as pd
 import pytest
 import shapely
+from market_files import aside, load, write_market
 
 from geomarket.catchments import what_if
 from geomarket.catchments.comparison import comparison_sentences, comparison_warnings
@@ -22,7 +23,7 @@ from geomarket.planning.campaigns import campaign_files, door_drop_list, store_p
 from geomarket.planning.catchment_details import CatchmentDetails, _edges_with_people
 from geomarket.planning.fairness import _by_cell, deprivation_variable, find_fairness
 from geomarket.planning.outputs import plan_tables, write_outputs
-from geomarket.planning.targeting import _excluded
+from geomarket.planning.targeting import left_out_by_rules
 from geomarket.planning.whatifs import find_what_ifs
 from geomarket.report import render_report, write_workbook
 from geomarket.safeguards import exposure_ratio
@@ -148,6 +149,27 @@ def test_what_ifs_in_plan_toml_are_checked_when_read():
     assert find_what_ifs(None, dataclasses.make_dataclass("M", ["sites"])(None), parse_settings("")) is None
 
 
+def test_sites_are_read_and_may_not_be_stores_already(tmp_path):
+    given = pd.DataFrame(
+        {
+            "store_id": ["S1", "007", "S2", "S3"],
+            "lon": [10.1, 10.1, 10.12, 30.0],
+            "lat": [50.1, 50.1, 50.12, 50.1],
+            "size_m2": ["900", "500", "", "700"],
+            "rent": [10, 20, 30, 40],
+        }
+    )
+    market = load(write_market(tmp_path, {"sites": given}))
+    assert market.sites["store_id"].tolist() == ["S1", "S2"]
+    assert market.sites["rent"].tolist() == [10, 30] and market.sites["size_m2"].isna().tolist() == [
+        False,
+        True,
+    ]
+    reasons = {row[2].split(",")[0]: row[3] for row in aside(market, "sites")}
+    assert reasons["007"] == "is also one of the own stores"
+    assert any("outside the areas" in reason for reason in reasons.values())
+
+
 def test_details_hold_what_is_known_of_trade_areas(plan):
     details = plan.catchment_details
     assert isinstance(details, CatchmentDetails)
@@ -230,7 +252,9 @@ def test_prices_are_those_of_the_offers_in_stores_that_list_the_product(plan):
     kept = plan.ranges.changes[plan.ranges.changes["action"] != "delist"]
     listed = set(zip(kept["store_id"], kept["sku"]))
     assert set(zip(prices["store_id"], prices["sku"])) <= listed
-    assert (prices["price"] < prices["regular_price"]).all()
+    cut = prices["mechanic"] == "price cut"
+    assert cut.any() and (prices.loc[cut, "price"] < prices.loc[cut, "regular_price"]).all()
+    assert (prices.loc[~cut, "price"] == prices.loc[~cut, "regular_price"]).all()
     assert (pd.to_datetime(prices["to"]) - pd.to_datetime(prices["from"])).dt.days.eq(6).all()
     regular = plan.market.products.set_index("sku")["price"]
     np.testing.assert_allclose(prices["regular_price"], regular[prices["sku"]].round(2))
@@ -264,14 +288,22 @@ def test_text_that_looks_like_a_formula_is_defused(plan):
 def test_a_protected_trait_steers_nothing_unless_named(plan):
     wanted = "only_where = { born_abroad = 0.1 }\n"
     with pytest.raises(SettingsError, match="born_abroad is a protected trait"):
-        _excluded(plan.hexes, parse_settings("[targeting]\n" + wanted).targeting)
+        left_out_by_rules(plan.hexes, parse_settings("[targeting]\n" + wanted).targeting)
     named = parse_settings("[targeting]\n" + wanted + 'allow_protected = ["born_abroad"]\n').targeting
-    assert 0 < len(_excluded(plan.hexes, named)) < len(plan.hexes.table)
+    assert 0 < len(left_out_by_rules(plan.hexes, named)) < len(plan.hexes.table)
     with pytest.raises(SettingsError, match="no layer of areas has"):
-        _excluded(plan.hexes, parse_settings("[targeting]\nonly_where = { moons = 1 }").targeting)
+        left_out_by_rules(plan.hexes, parse_settings("[targeting]\nonly_where = { moons = 1 }").targeting)
     variable = Variable("faith", "faith", "rate", "n", "population", protected=True)
     with pytest.raises(SettingsError, match='allow_protected = \\["faith"\\]'):
         refuse_protected([variable], ["faith"], [], "here")
+
+
+def test_a_variable_that_does_not_exist_stops_the_plan_at_once():
+    market = simulate_market(n_customers=500, n_stores=6, n_skus=40, weeks=12)
+    seen = []
+    with pytest.raises(SettingsError, match="moons"):
+        run_plan(market, parse_settings('[fairness]\nattribute = "moons"'), seen.append)
+    assert seen == ["Hexagons"]
 
 
 def fairness_of(plan, **changes):

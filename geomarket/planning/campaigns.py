@@ -89,17 +89,19 @@ def store_prices(plan: Plan) -> pd.DataFrame:
     """Return what each store charges for its offers: store_id, sku, product, from, to, regular_price, price.
 
     The mechanic and where the offer is shown stand beside it.
-    An offer of a store cluster holds in those of its stores that list the product after the plan's changes.
+    An offer of a store cluster holds in those of its stores that list the product after the first phase of changes.
     """
     assert plan.promotions is not None
     offers = plan.promotions.table
     clusters = plan.store_clusters.table[["store_id", "store_cluster"]]
-    kept = plan.ranges.changes.loc[plan.ranges.changes["action"] != "delist", ["store_id", "sku"]]
+    kept = plan.ranges.shelf("first phase")
     rows = offers.merge(clusters, on="store_cluster").merge(kept, on=["store_id", "sku"])
     products = plan.market.products.drop_duplicates("sku").set_index("sku")
     regular = rows["sku"].map(products["price"]).astype(float)
-    # the planner may have settled the price itself, to a price ending
-    price = rows["offer_price"].astype(float) if "offer_price" in rows else regular * (1 - rows["depth"])
+    price = regular * (1 - rows["depth"])
+    if "offer_price" in rows:
+        # a multibuy leaves the price on the shelf as it is; its mechanic says what is taken off
+        price = rows["offer_price"].astype(float).fillna(regular)
     listed = pd.DataFrame(
         {
             "store_id": rows["store_id"].astype(str),

@@ -14,13 +14,13 @@ from geomarket.errors import NotSupportedError, SettingsError
 from geomarket.hexes import Hexes
 from geomarket.market import Market, PlanSettings
 from geomarket.market.model import Variable
-from geomarket.planning.targeting import Targeting
+from geomarket.planning.targeting import Targeting, left_out_by_rules
 from geomarket.promotions import PromotionPlan
 from geomarket.results import Result
 from geomarket.safeguards import Exposure, exposure_ratio
 from geomarket.store_clusters import StoreClustering
 
-__all__ = ["Fairness", "find_fairness", "try_fairness"]
+__all__ = ["Fairness", "check_variables", "find_fairness", "try_fairness"]
 
 USUAL = (
     *("imd", "imd_score", "deprivation", "deprivation_score", "poverty", "poverty_rate", "income_low"),
@@ -129,6 +129,19 @@ def try_fairness(
     except NotSupportedError as reason:
         skipped["fairness"] = str(reason)
         return None
+
+
+def check_variables(hexes: Hexes, settings: PlanSettings) -> None:
+    """Stop early where targeting or fairness name a census variable that does not exist or may not be used.
+
+    Raises
+    ------
+    SettingsError
+        The message says which, and what there is.
+    """
+    left_out_by_rules(hexes, settings.targeting)
+    if settings.fairness.attribute != "auto":
+        deprivation_variable(hexes, settings.fairness.attribute)
 
 
 def find_fairness(

@@ -20,7 +20,7 @@ from geomarket.planning import clusters as store_groups
 from geomarket.planning import steps
 from geomarket.planning.catchment_details import describe_catchments
 from geomarket.planning.classification import find_neighbourhoods
-from geomarket.planning.fairness import try_fairness
+from geomarket.planning.fairness import check_variables, try_fairness
 from geomarket.planning.jobs import JobOptions
 from geomarket.planning.keeping import Keeper
 from geomarket.planning.measurement import try_test
@@ -136,6 +136,7 @@ def run_plan(
             lambda: steps.find_hexes(market, settings),
             on=(market.areas, market.points, settings.hexes),
         )
+        check_variables(hexes, settings)
     with watch.stage("Neighbourhoods"):
         neighbourhoods = keeper.do(
             "Neighbourhoods",

@@ -31,7 +31,7 @@ from geomarket.safeguards import contact_list, suppress
 from geomarket.safeguards.protected import protected_inputs, refuse_protected
 from geomarket.store_clusters import StoreClustering
 
-__all__ = ["Targeting", "find_targeting", "try_targeting"]
+__all__ = ["Targeting", "find_targeting", "left_out_by_rules", "try_targeting"]
 
 DOOR_DROP = "door_drop"
 FEW_ANSWERS = 50
@@ -147,7 +147,7 @@ def find_targeting(
         If a setting names a variable no layer has, or a protected trait that was not switched on.
     """
     chosen = settings.targeting
-    excluded = _excluded(hexes, chosen)
+    excluded = left_out_by_rules(hexes, chosen)
     if promotions.table.empty:
         raise NotSupportedError("no promotion is planned, so there is nothing to tell of.")
     lift = None if chosen.leaflet_lift == "auto" else float(chosen.leaflet_lift)
@@ -156,6 +156,12 @@ def find_targeting(
     own = catchments.table[catchments.table["own"]]
     served = own.assign(store_cluster=own["store_id"].map(clusters.labels)).dropna(subset=["store_cluster"])
     demand = served.groupby(["cell", "store_cluster"], as_index=False).agg(demand=("demand", "sum"))
+    nowhere = sorted(set(values["store_cluster"]) - set(demand.loc[demand["demand"] > 0, "store_cluster"]))
+    if nowhere:
+        values = values[~values["store_cluster"].isin(nowhere)].reset_index(drop=True)
+        notes.append(f"No hexagon shops in store cluster {', '.join(nowhere)}: its offers are told nowhere.")
+        if values.empty:
+            raise NotSupportedError("no hexagon shops in a store cluster that has offers.")
     responses, answers = _answers(market, hexes, neighbourhoods, chosen, notes)
     doors = target_hexagons(
         values,
@@ -171,8 +177,8 @@ def find_targeting(
     if counted > 0:
         kept = doors.table["benefit"].sum() / values["value"].sum()
         notes.append(
-            f"The promotion plan counts {counted:,.0f} of this already, as if leaflets reached everybody as before; "
-            f"these drops carry {kept:.0%} of what leaflets can bring."
+            f"The promotion plan counts {market.currency}{counted:,.0f} of this already, as if leaflets reached "
+            f"everybody as before; these drops carry {kept:.0%} of what leaflets can bring."
         )
     contacts, published, certificate = None, None, None
     if market.customers is not None and market.baskets is not None and chosen.channels:
@@ -193,7 +199,7 @@ def find_targeting(
     )
 
 
-def _excluded(hexes: Hexes, chosen: TargetingSettings) -> list[int]:
+def left_out_by_rules(hexes: Hexes, chosen: TargetingSettings) -> list[int]:
     """Cells that the planner's own rules leave out."""
     known = {variable.name for variable in hexes.variables}
     unknown = sorted(set(chosen.only_where) - known)
