@@ -127,6 +127,22 @@ def test_demanded_listings_never_wait() -> None:
     assert (mine["when"] == "phase 1").mean() > 0.5
 
 
+def test_the_shelf_after_each_step() -> None:
+    given = tables(5, doubt=0.6)
+    plan = planned(given, replace(WIDE, phase_share=0.2, wait_for_proof=True, change_cost=0.2))
+
+    def pairs(frame: pd.DataFrame) -> set[tuple[str, ...]]:
+        return set(map(tuple, frame[["store_id", "sku"]].to_numpy()))
+
+    last = int(plan.phases["phase"].str.startswith("phase").sum())
+    assert pairs(plan.shelf("today")) == pairs(given["today"])
+    assert pairs(plan.shelf("first phase")) == pairs(after(plan, 1))
+    assert pairs(plan.shelf("all phases")) == pairs(after(plan, last))
+    assert pairs(plan.shelf("whole plan")) == pairs(plan.changes[plan.changes["action"] != "delist"])
+    with pytest.raises(SettingsError, match="step 'tomorrow'"):
+        plan.shelf("tomorrow")
+
+
 def test_without_a_share_everything_is_done_at_once() -> None:
     given = tables(4)
     plan = planned(given, WIDE)

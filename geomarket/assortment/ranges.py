@@ -28,7 +28,7 @@ from geomarket.assortment.range_tables import (
 from geomarket.assortment.rules import RangeRules
 from geomarket.assortment.solving import SolverOptions, SolverResult
 from geomarket.assortment.worker import SolverProcess
-from geomarket.errors import SolverError, TableError
+from geomarket.errors import SettingsError, SolverError, TableError
 from geomarket.results import Result
 
 __all__ = ["CategoryJob", "CategoryPart", "RangePlan", "plan_category", "plan_ranges"]
@@ -96,6 +96,37 @@ class RangePlan(Result):
     rules: RangeRules
     period: str = "period"
     phases: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=PHASE_COLUMNS))
+
+    def shelf(self, step: str = "first phase") -> pd.DataFrame:
+        """Return what stands in each store after a step.
+
+        Parameters
+        ----------
+        step : {"today", "first phase", "all phases", "whole plan"}
+            "all phases" leaves out what waits, "whole plan" does not.
+
+        Returns
+        -------
+        DataFrame
+            store_id, sku.
+
+        Raises
+        ------
+        SettingsError
+            If there is no such step.
+        """
+        when = self.changes["when"]
+        steps = {
+            "today": when != when,
+            "first phase": when == phase_name(1),
+            "all phases": when.str.startswith("phase"),
+            "whole plan": when == when,
+        }
+        if step not in steps:
+            raise SettingsError(f"shelf: step {step!r} is not supported. Use {', '.join(map(repr, steps))}.")
+        action, made = self.changes["action"], steps[step]
+        there = (action == "keep") | ((action == "list") & made) | ((action == "delist") & ~made)
+        return self.changes.loc[there, ["store_id", "sku"]].reset_index(drop=True)
 
     def summary(self) -> list[str]:
         """Say what changes, when, how surely the ranges are the best, and last what the forecasts promise."""

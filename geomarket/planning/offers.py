@@ -69,7 +69,8 @@ def find_promotions(
     response = _with_context(fit_response(panel, dip_form=dip_form), panel, history, profile, chosen)
     if neighbourhoods is not None:
         response = dataclasses.replace(response, answers=_answers(market, neighbourhoods, settings))
-    kept = ranges.changes[ranges.changes["action"] != "delist"]
+    # what waits for proof, or for a later phase, is not on the shelf to be promoted
+    kept = ranges.shelf("first phase")
     shown = [name for name in ("display", "mailer") if bool(offers[name].any())]
     budget = chosen.budget
     if budget is None:

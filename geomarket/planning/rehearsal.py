@@ -200,19 +200,7 @@ def rehearse(
 
 def ranges_of(plan: RangePlan) -> dict[str, pd.DataFrame]:
     """Return the ranges today, after the first phase, after all phases and of the whole plan: store_id, sku."""
-    changes = plan.changes
-    listed, delisted = changes["action"] == "list", changes["action"] == "delist"
-    done = {
-        "today": np.zeros(len(changes), dtype=bool),
-        "first phase": (changes["when"] == "phase 1").to_numpy(),
-        "all phases": changes["when"].str.startswith("phase").to_numpy(),
-        "whole plan": np.ones(len(changes), dtype=bool),
-    }
-    found = {}
-    for step, made in done.items():
-        there = np.where(listed, made, np.where(delisted, ~made, True))
-        found[step] = changes.loc[there, ["store_id", "sku"]].reset_index(drop=True)
-    return found
+    return {step: plan.shelf(step) for step in STEPS}
 
 
 def _difference(one: pd.DataFrame, other: pd.DataFrame) -> set[tuple[str, str]]:
