@@ -422,8 +422,14 @@ def _shrunk_lines(
 def _holdout_words(holdout: pd.DataFrame) -> str:
     line = holdout[holdout["category"] == "all"].set_index("model")
     errors = line["wmape"]
-    return (
+    words = (
         f"On {int(line['rows'].iloc[0]):,} offers held out of the fit, units are missed by {errors['response']:.0%} "
         f"on average; by {errors['no promotion']:.0%} if no offer had any effect, by {errors['pooled']:.0%} with one "
         "response for all categories and clusters."
     )
+    if errors["response"] >= errors["no promotion"]:
+        words += (
+            " That is no better than taking offers to do nothing: what single offers will sell can't be forecast from "
+            "this history. Try them in some stores before all have them."
+        )
+    return words
