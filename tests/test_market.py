@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from market_files import areas, aside, changed, load, refused, rows_of, tables, write_market
 
-from geomarket.errors import GeomarketError, NotSupportedError, SettingsError
+from geomarket.errors import GeomarketError, SettingsError
 from geomarket.market import check_plan, quality_report, read_settings, stop_reasons
 
 # What is good
@@ -294,8 +294,13 @@ def test_a_plan_without_its_tables_says_which(tmp_path):
     assert "[tables.products], [tables.sales], [[areas]] are missing" in found
 
 
-def test_an_engine_that_is_not_there_is_said(tmp_path):
-    assert "duckdb" in refused(write_market(tmp_path, extra='[engine]\nkind = "spark"\n'), NotSupportedError)
+def test_an_engine_that_is_not_there_is_said(tmp_path, monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "pyspark.sql", None)
+    said = refused(write_market(tmp_path, extra='[engine]\nkind = "spark"\n'), SettingsError)
+    assert "PySpark is not installed" in said
+    assert 'kind = "duckdb"' in said
 
 
 def test_loading_twice_gives_the_same(tmp_path):

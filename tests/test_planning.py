@@ -173,7 +173,8 @@ def test_a_market_without_optional_tables_is_planned_and_says_what_was_skipped()
         boundaries=None,
     )
     plan = run_plan(market, SETTINGS)
-    assert set(plan.skipped) == {"customers", "promotions"}
+    assert {"customers", "promotions", "targeting"} <= set(plan.skipped)
+    assert all(reason for reason in plan.skipped.values())
     assert plan.customers is None and plan.promotions is None
     assert len(plan.ranges.changes)
 
