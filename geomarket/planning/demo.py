@@ -30,6 +30,7 @@ cost_per_cluster = 8000.0
 
 [promotions]
 contact_cost = 4.0
+display_cost = 3.0
 funding_share = 0.4
 
 [targeting]
