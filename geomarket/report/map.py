@@ -29,6 +29,7 @@ from geomarket.hexmap import (
 from geomarket.neighbourhoods import UNCERTAINTY_BREAKS
 from geomarket.report.names import slug
 from geomarket.report.numbers import percent
+from geomarket.report.ranges import first_phase
 
 __all__ = ["NeighbourhoodKey", "build_map", "neighbourhood_key", "trade_by_type"]
 
@@ -268,7 +269,9 @@ def _views(
     too_few = "no residents, or too few customers to show"
     add_number("trade:penetration", "Customers per resident", "rate", "share", "Trade", hidden, too_few)
     score = "How much a place is like where heavy customers live; 100 is average."
-    add_number("people:score", "Prospect score", "mean", "", "Trade", score, "no residents, or too few to tell")
+    add_number(
+        "people:score", "Prospect score", "mean", "", "Trade", score, "no residents, or too few to tell"
+    )
     hidden_traits = not plan.settings.report.protected_on_map
     for variable in plan.hexes.variables:
         if variable.protected and hidden_traits:
@@ -364,15 +367,15 @@ def _facts(
         facts.append(["Sales area", f"{store['size_m2']:,.0f} m²"])
     if "revenue_year" in known and pd.notna(known["revenue_year"].get(str(store["store_id"]))):
         facts.append(["Revenue a year", f"{currency}{known['revenue_year'][str(store['store_id'])]:,.0f}"])
-    for action, label in (("list", "To list"), ("delist", "To delist")):
+    for action, label in (("list", "To list first"), ("delist", "To delist first")):
         if action in changes:
             facts.append([label, f"{changes[action]:,} products"])
     return facts
 
 
 def _changes_by_store(plan: Any) -> dict[str, dict[str, int]]:
-    changes = plan.ranges.changes
-    counted = changes[changes["action"] != "keep"].groupby(["store_id", "action"]).size()
+    """Count what each store lists and delists first."""
+    counted = first_phase(plan.ranges.changes).groupby(["store_id", "action"]).size()
     result: dict[str, dict[str, int]] = {}
     for (store, action), count in counted.items():
         result.setdefault(str(store), {})[str(action)] = int(count)
