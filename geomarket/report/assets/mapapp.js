@@ -8,15 +8,13 @@ import {
   decodeMembers,
   hatch,
   paintHexes,
-  project,
   unpack,
 } from "./hexpainter.js";
+import { addressOf, showAddress } from "./mapaddress.js";
 import { MapView } from "./mapview.js";
 import { TileLayer } from "./maptiles.js";
 import {
   CHAIN_SHAPES,
-  latitudeOf,
-  longitudeOf,
   markerPicture,
   paintGraticule,
   paintLines,
@@ -30,8 +28,6 @@ const HIT_PIXELS = 11;
 const FEW_COMPETITORS = 90;
 const DISC_PIXELS = 17 ** 2;
 const LABELLED_SCALE = 5;
-const PLACES = 5;
-const TILE_PIXELS = 256;
 const ADDRESS_REST_MS = 400;
 
 /** Creates an element with properties and children; text is always text, never markup. */
@@ -181,31 +177,14 @@ export class MapApp {
 
   // ------------------------------------------------------------------ address
 
-  /** What the map shows, as the part of an address behind the #: place, zoom, colour, store or type. */
+  /** What the map shows, as the part of an address behind the #. */
   get address() {
-    const { view } = this;
-    const [lon, lat] = [longitudeOf(view.x), latitudeOf(view.y)].map((degrees) => degrees.toFixed(PLACES));
-    const zoom = Math.log2(view.scale / TILE_PIXELS).toFixed(2);
-    const parts = [`map=${lat},${lon},${zoom}`];
-    if (this.current !== this.data.views[0]) parts.push(`by=${encodeURIComponent(this.current.key)}`);
-    if (this.store) parts.push(`store=${encodeURIComponent(this.store.id)}`);
-    else if (this.type !== null) parts.push(`type=${encodeURIComponent(this.data.types[this.type].code)}`);
-    return parts.join("&");
+    return addressOf(this);
   }
 
   /** Shows what an address says; returns whether it was one of the map's. */
   go(address) {
-    const parts = new URLSearchParams(address);
-    const [lat, lon, zoom] = (parts.get("map") ?? "").split(",").map(Number);
-    if (![lat, lon, zoom].every(Number.isFinite)) return false;
-    if (parts.has("by")) this.showColour(parts.get("by"));
-    const type = this.data.types.findIndex(({ code }) => code === parts.get("type"));
-    if (parts.has("store")) this.selectStore(parts.get("store"));
-    else if (type >= 0 && this.type !== type) this.selectType(type);
-    const [x, y] = project(lon, lat, this.data.hexes.meridian);
-    this.view.show(x, y, TILE_PIXELS * 2 ** zoom);
-    this.view.paint();
-    return true;
+    return showAddress(this, address);
   }
 
   #writeAddress() {

@@ -51,8 +51,11 @@ export class TileLayer {
     });
     image.addEventListener("error", () => {
       this.failures += 1;
-      /* without a network the map goes back to what it was */
-      if (!this.loaded && this.failures >= PATIENCE) this.told.failed();
+      if (this.loaded || this.failures < PATIENCE) return;
+      /* without a network the map goes back to what it was; a reader who asks again gets another try */
+      this.tiles.clear();
+      this.failures = 0;
+      this.told.failed();
     });
     image.src = this.source.url.replace("{z}", z).replace("{x}", x).replace("{y}", y);
     this.tiles.set(key, image);
