@@ -301,8 +301,10 @@ def _rivals(pairs: pd.DataFrame, price: Floats, listed: Bools) -> Floats:
 
 
 def _solved(bread: Floats, moment: Floats) -> tuple[Floats, Floats]:
-    """Batched solution and inverse, terms without any variation left out."""
-    inverse = np.linalg.pinv(bread, hermitian=True, rcond=1e-9)
+    """Batched solution and inverse; terms without any variation get 0, terms that can't be told apart a huge error."""
+    size = np.diagonal(bread, axis1=1, axis2=2)
+    ridge = np.where(size > 1e-9, 1e-10 * size, 1.0)
+    inverse = np.linalg.inv(bread + ridge[:, :, None] * np.eye(bread.shape[1]))
     return np.asarray((inverse @ moment[:, :, None])[:, :, 0]), np.asarray(inverse, dtype=float)
 
 
@@ -333,19 +335,30 @@ def _counts(units: Floats, design: Floats, offset: Floats, weight: Floats) -> tu
     level = np.log(np.maximum((units * weight).sum(axis=1), 0.5) / np.maximum(base.sum(axis=1), 1e-12))
     estimate = np.zeros((len(units), n_terms + 1))
     estimate[:, -1] = level
+    active = np.ones(len(units), dtype=bool)
     for _ in range(40):
-        mean = base * np.exp(np.clip((x @ estimate[:, :, None])[:, :, 0], -20, 20))
-        bread = np.einsum("ptj,ptk,pt->pjk", x, x, mean)
-        step, inverse = _solved(bread, np.einsum("ptj,pt->pj", x, (units - mean) * weight))
+        step = np.zeros_like(estimate)
+        mean = _fitted(base[active], x[active], estimate[active])
+        bread = np.einsum("ptj,pt,ptk->pjk", x[active], mean, x[active], optimize=True)
+        moment = np.einsum("ptj,pt->pj", x[active], (units[active] - mean) * weight[active])
         # Large steps are where a pair sold nothing on offer: its estimate runs off and is dropped for its error.
-        estimate += np.clip(step, -1.0, 1.0)
-        if np.abs(step).max(initial=0.0) < 1e-8:
+        step[active] = np.clip(_solved(bread, moment)[0], -1.0, 1.0)
+        estimate += step
+        active = np.abs(step).max(axis=1) > 1e-8
+        if not active.any():
             break
+    mean = _fitted(base, x, estimate)
+    bread = np.einsum("ptj,pt,ptk->pjk", x, mean, x, optimize=True)
+    inverse = _solved(bread, np.zeros_like(estimate))[1]
     used = (np.diagonal(bread, axis1=1, axis2=2) > 1e-9).sum(axis=1)
     pearson = (weight * (units - mean) ** 2 / np.maximum(mean, 1e-9)).sum(axis=1)
     dispersion = np.maximum(pearson / np.maximum(weight.sum(axis=1) - used, 1), 1.0)
     diagonal = np.diagonal(inverse, axis1=1, axis2=2)[:, :n_terms]
     return estimate[:, :n_terms], np.sqrt(np.maximum(diagonal * dispersion[:, None], 0.0))
+
+
+def _fitted(base: Floats, x: Floats, estimate: Floats) -> Floats:
+    return np.asarray(base * np.exp(np.clip((x @ estimate[:, :, None])[:, :, 0], -20, 20)))
 
 
 def _shrunk(
@@ -463,7 +476,9 @@ def response_by_type(
     for term in terms:
         stores = response.by_store(term).set_index("store_id")
         if stores.empty:
-            raise NotSupportedError(f"response by neighbourhood: no store has a response of its own to {term}.")
+            raise NotSupportedError(
+                f"response by neighbourhood: no store has a response of its own to {term}."
+            )
         both = stores.index.intersection(mix.index)
         if both.empty:
             raise TableError("profile: none of its stores has a response. Use the same store_ids in both.")
