@@ -16,8 +16,10 @@ NAMES = [
     "map_neighbourhoods",
     "map_own_share",
     "map_whitespace",
+    "catchments",
     "frontier",
     "neighbourhoods",
+    "store_clusters",
     "customers",
     "promotions",
 ]
@@ -48,7 +50,7 @@ def test_all_figures_in_all_formats_and_the_same_again(tmp_path):
 def test_optional_parts_are_left_out(tmp_path):
     plan = small_plan(catchments=False, customers=False, promotions=False)
     names = [path.stem for path in write_figures(plan, tmp_path, ("svg",))]
-    assert names == ["map_neighbourhoods", "frontier", "neighbourhoods"]
+    assert names == ["map_neighbourhoods", "frontier", "neighbourhoods", "store_clusters"]
 
 
 def test_map_is_painted_in_the_shares_of_the_types():

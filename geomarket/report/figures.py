@@ -20,9 +20,10 @@ from geomarket.errors import SettingsError
 from geomarket.hexes.cells import cell_boundaries, cell_centres
 from geomarket.hexmap import central_meridian, format_for, number_view, project
 from geomarket.report.map import NeighbourhoodKey, neighbourhood_key
+from geomarket.report.names import natural_key
 from geomarket.report.numbers import money_tick
 from geomarket.report.people import strongest_bars
-from geomarket.report.sections import promotion_steps
+from geomarket.report.sections import promotion_steps, trade_by_distance
 
 __all__ = ["map_figure", "write_figures"]
 
@@ -66,9 +67,10 @@ def write_figures(
     Returns
     -------
     list of Path
-        ``map_neighbourhoods``, ``map_own_share`` and ``map_whitespace`` (where catchments are known), ``frontier``,
-        ``neighbourhoods``, ``customers`` (where known) and ``promotions`` (where planned), in each format. The same
-        plan gives the same bytes under one version of matplotlib.
+        ``map_neighbourhoods``, ``map_own_share``, ``map_whitespace`` and ``catchments`` (where they are known),
+        ``frontier``, ``neighbourhoods``, ``migration`` (where an earlier plan was named), ``store_clusters``,
+        ``customers`` (where known) and ``promotions`` (where planned), in each format. The same plan gives the same
+        bytes under one version of matplotlib.
 
     Raises
     ------
@@ -85,8 +87,15 @@ def write_figures(
     if plan.catchments is not None:
         drawings["map_own_share"] = lambda: map_figure(plan, "own_share")
         drawings["map_whitespace"] = lambda: map_figure(plan, "whitespace")
+        reach = trade_by_distance(plan)
+        if reach is not None:
+            drawings["catchments"] = lambda: _decay(*reach)
     drawings["frontier"] = lambda: _frontier(plan)
     drawings["neighbourhoods"] = lambda: _neighbourhoods(plan, key)
+    if getattr(plan, "vintages", None) is not None:
+        drawings["migration"] = lambda: _migration(plan)
+    if len(plan.store_clusters.profile):
+        drawings["store_clusters"] = lambda: _store_clusters(plan)
     if plan.customers is not None and len(plan.customers.table):
         drawings["customers"] = lambda: _customers(plan)
     if plan.promotions is not None and len(plan.promotions.table):
@@ -266,6 +275,49 @@ def _frontier(plan: Any) -> Figure:
     axes.legend(frameon=False, loc="lower left")
     axes.grid(axis="y", color=_RULE, linewidth=0.7)
     axes.set_axisbelow(True)
+    return figure
+
+
+def _decay(km: list[float], share: list[float], reach: dict[float, float]) -> Figure:
+    figure = Figure(figsize=(7.2, 4.2), layout="constrained")
+    axes = figure.add_subplot()
+    axes.plot(km, share, color=_ACCENT, linewidth=2.4)
+    for part, far in reach.items():
+        axes.plot([far], [part], "o", color=_ACCENT, markersize=7)
+        axes.annotate(
+            f"{part:.0%}: {far:.1f} km", (far, part), xytext=(8, -12), textcoords="offset points", fontsize=9
+        )
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    axes.set_xlabel("km from the store")
+    axes.set_title("How far away own stores' trade comes from")
+    axes.grid(axis="y", color=_RULE, linewidth=0.7)
+    axes.set_axisbelow(True)
+    axes.set_xlim(left=0)
+    axes.set_ylim(0, 1)
+    return figure
+
+
+def _migration(plan: Any) -> Figure:
+    figure = Figure(figsize=(7.2, 4.8), layout="constrained")
+    axes = figure.add_subplot()
+    plan.vintages.plot(ax=axes)
+    axes.set_title("What the neighbourhood types of the earlier plan became")
+    return figure
+
+
+def _store_clusters(plan: Any) -> Figure:
+    profile = plan.store_clusters.profile.rename(columns={"feature": "variable"})
+    names = plan.store_clusters.table.drop_duplicates("store_cluster").set_index("store_cluster")["name"]
+    codes = sorted(names.index.astype("str"), key=natural_key)
+    columns = min(3, len(codes))
+    rows = -(-len(codes) // columns)
+    figure = Figure(figsize=(4.2 * columns, 2.7 * rows), layout="constrained")
+    for position, code in enumerate(codes):
+        axes = figure.add_subplot(rows, columns, position + 1)
+        mine = profile[(profile["store_cluster"] == code) & (profile["value"].abs() > 0)]
+        bars = strongest_bars(mine)
+        _index_bars(axes, [bar.label for bar in bars], [bar.index for bar in bars])
+        axes.set_title(f"{code} · {names[code]}", fontsize=10, color=_INK)
     return figure
 
 

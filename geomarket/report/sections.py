@@ -21,6 +21,7 @@ __all__ = [
     "promotion_section",
     "promotion_steps",
     "quality_section",
+    "trade_by_distance",
     "trust_section",
     "verdict_section",
 ]
@@ -399,8 +400,8 @@ def _seen_by_distance(plan: Any) -> list[tuple[float, float]]:
     return list(zip(known["to"].tolist(), known["observed"].cumsum().tolist()))
 
 
-def decay_section(plan: Any) -> dict[str, Any] | None:
-    """Return how far away own stores' trade comes from, by the catchment model."""
+def trade_by_distance(plan: Any) -> tuple[list[float], list[float], dict[float, float]] | None:
+    """Return distances in km, the share of own stores' trade from within each, and how far 50, 70 and 90% reach."""
     if plan.catchments is None or "km" not in plan.catchments.table:
         return None
     table = plan.catchments.table
@@ -414,10 +415,19 @@ def decay_section(plan: Any) -> dict[str, Any] | None:
     end = float(km[min(int(np.searchsorted(share, 0.97)), len(km) - 1)])
     grid = np.linspace(0, end, 60)
     curve = np.concatenate([[0.0], share])[np.searchsorted(km, grid, side="right")]
+    return grid.tolist(), curve.tolist(), reach
+
+
+def decay_section(plan: Any) -> dict[str, Any] | None:
+    """Return how far away own stores' trade comes from, by the catchment model."""
+    found = trade_by_distance(plan)
+    if found is None:
+        return None
+    km, share, reach = found
     words = f"Half of the trade comes from within {reach[0.5]:.1f} km, 90% from within {reach[0.9]:.1f} km"
     return {
         "words": words,
-        "chart": decay_chart(grid.tolist(), curve.tolist(), reach, words, seen=_seen_by_distance(plan)),
+        "chart": decay_chart(km, share, reach, words, seen=_seen_by_distance(plan)),
         "table": Table(
             "How far away own stores' trade comes from",
             [Column("Share of trade", "number"), Column("Within, km", "number")],
