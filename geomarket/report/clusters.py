@@ -18,7 +18,7 @@ from geomarket.report.promotions import promotion_calendar
 from geomarket.report.ranges import cluster_gain
 from geomarket.report.tables import Cell, Column, Table, frame_table
 
-__all__ = ["cluster_sections"]
+__all__ = ["cluster_sections", "cluster_traits"]
 
 _TOP_PROMOTIONS = 8
 _WORKBOOK = "in the workbook"
@@ -68,18 +68,23 @@ def cluster_sections(plan: Any, key: NeighbourhoodKey, *, every_line: bool = Fal
     return sections
 
 
-def _cluster_profile(plan: Any, cluster: str) -> Markup | None:
+def cluster_traits(plan: Any, cluster: str) -> pd.DataFrame:
+    """Return the traits a cluster may be known by: not those of a handful of shoppers."""
     profile = plan.store_clusters.profile
     mine = profile[(profile["store_cluster"] == cluster) & (profile["value"].abs() > 0)]
-    if mine.empty:
-        return None
     mine = mine.rename(columns={"feature": "variable"})
-    if "block" in mine:
-        # a trait of a handful of shoppers isn't what the cluster is known for
-        shares = mine["block"].isin(["catchment", "mix"])
-        mine = mine[~shares | (mine[["value", "chain"]].max(axis=1) >= 0.02)]
+    if "block" not in mine:
+        return mine
+    shares = mine["block"].isin(["catchment", "mix"])
+    return mine[~shares | (mine[["value", "chain"]].max(axis=1) >= 0.02)]
+
+
+def _cluster_profile(plan: Any, cluster: str) -> Markup | None:
+    traits = cluster_traits(plan, cluster)
+    if traits.empty:
+        return None
     title = f"{cluster}: index of its strongest traits, 100 is the chain's average"
-    return index_bars(strongest_bars(mine), title, top=260.0)
+    return index_bars(strongest_bars(traits), title, top=260.0)
 
 
 def _cluster_shares(trade: pd.DataFrame, key: NeighbourhoodKey, stores: pd.Series) -> dict[str, Any] | None:

@@ -19,6 +19,7 @@ from matplotlib.patches import Patch
 from geomarket.errors import SettingsError
 from geomarket.hexes.cells import cell_boundaries, cell_centres
 from geomarket.hexmap import central_meridian, format_for, number_view, project
+from geomarket.report.clusters import cluster_traits
 from geomarket.report.map import NeighbourhoodKey, neighbourhood_key
 from geomarket.report.names import natural_key
 from geomarket.report.numbers import money_tick
@@ -306,7 +307,6 @@ def _migration(plan: Any) -> Figure:
 
 
 def _store_clusters(plan: Any) -> Figure:
-    profile = plan.store_clusters.profile.rename(columns={"feature": "variable"})
     names = plan.store_clusters.table.drop_duplicates("store_cluster").set_index("store_cluster")["name"]
     codes = sorted(names.index.astype("str"), key=natural_key)
     columns = min(3, len(codes))
@@ -314,8 +314,7 @@ def _store_clusters(plan: Any) -> Figure:
     figure = Figure(figsize=(4.2 * columns, 2.7 * rows), layout="constrained")
     for position, code in enumerate(codes):
         axes = figure.add_subplot(rows, columns, position + 1)
-        mine = profile[(profile["store_cluster"] == code) & (profile["value"].abs() > 0)]
-        bars = strongest_bars(mine)
+        bars = strongest_bars(cluster_traits(plan, code))
         _index_bars(axes, [bar.label for bar in bars], [bar.index for bar in bars])
         axes.set_title(f"{code} · {names[code]}", fontsize=10, color=_INK)
     return figure
