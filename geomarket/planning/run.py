@@ -1,21 +1,16 @@
-"""One whole run: every stage in order, and the manifest that says how the plan was made."""
+"""One whole run: every stage in order."""
 
 from __future__ import annotations
 
 import dataclasses
-import platform
-from collections.abc import Callable, Iterable
-from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from collections.abc import Callable
 
 import pandas as pd
 
-from geomarket.catchments import Catchments
+from geomarket.customers import Penetration
 from geomarket.demand import with_transfer
 from geomarket.errors import InfeasibleError, NotSupportedError, SolverError
-from geomarket.hexes import Hexes, points_to_cells
 from geomarket.market import Market, PlanSettings, read_cluster_files, read_neighbourhood_files
-from geomarket.neighbourhoods import Neighbourhoods
 from geomarket.planning import clusters as store_groups
 from geomarket.planning import steps
 from geomarket.planning.catchment_details import describe_catchments
@@ -31,14 +26,15 @@ from geomarket.planning.people import try_people
 from geomarket.planning.plan import Plan
 from geomarket.planning.range_jobs import RangeJobs
 from geomarket.planning.ranging import RangeBrief, find_overrides, find_ranges
-from geomarket.planning.rehearsal import rehearse
+from geomarket.planning.record import manifest_of, store_table
+from geomarket.planning.rehearsal import Rehearsal, rehearse
 from geomarket.planning.targeting import try_targeting
-from geomarket.planning.trade import Trade, current_trade
+from geomarket.planning.trade import current_trade
 from geomarket.planning.transfer import find_transference
 from geomarket.planning.vintages import compare_with_earlier
 from geomarket.planning.whatifs import find_what_ifs
+from geomarket.promotions import PromotionPlan, PromotionResponse
 from geomarket.safeguards.published import publishable_findings
-from geomarket.store_clusters import clustering_version
 
 __all__ = ["STAGES", "run_plan"]
 
@@ -61,22 +57,6 @@ STAGES = (
 
 NO_SUBSTITUTION = (
     "Ranges are planned as if no buyer of an absent SKU took another: listings gain rather less."
-)
-
-PACKAGES = (
-    "numpy",
-    "scipy",
-    "pandas",
-    "geopandas",
-    "shapely",
-    "h3",
-    "h3ronpy",
-    "scikit-learn",
-    "statsmodels",
-    "duckdb",
-    "ibis-framework",
-    "highspy",
-    "numba",
 )
 
 
@@ -120,292 +100,280 @@ def run_plan(
     >>> plan = geomarket.run_plan(market)  # doctest: +SKIP
     >>> print(plan)  # doctest: +SKIP
     """
-    settings = settings if settings is not None else PlanSettings()
-    watch = steps.Stopwatch(on_stage or (lambda stage: None))
-    keeper = keeper or Keeper()
-    range_jobs = RangeJobs(keeper, jobs)
-    skipped: dict[str, str] = {}
-    notes: list[str] = list(market.notes)
-    files, cluster_files = read_neighbourhood_files(settings), read_cluster_files(settings)
-    if hashes := {**files.hashes, **cluster_files.hashes}:
-        market = dataclasses.replace(market, inputs=dict(sorted({**market.inputs, **hashes}.items())))
+    run = _Run(
+        market,
+        settings if settings is not None else PlanSettings(),
+        steps.Stopwatch(on_stage or (lambda stage: None)),
+        keeper or Keeper(),
+        jobs,
+    )
+    run.find_places()
+    run.find_people()
+    run.find_catchments()
+    run.group_stores()
+    run.forecast()
+    run.choose_ranges()
+    run.plan_offers()
+    run.prove()
+    return run.finished()
 
-    with watch.stage("Hexagons"):
-        hexes = keeper.do(
-            "Hexagons",
-            lambda: steps.find_hexes(market, settings),
-            on=(market.areas, market.points, settings.hexes),
-        )
-        check_variables(hexes, settings)
-    with watch.stage("Neighbourhoods"):
-        neighbourhoods = keeper.do(
-            "Neighbourhoods",
-            lambda: find_neighbourhoods(hexes, settings, files),
-            on=(hexes, files, settings.neighbourhoods, settings.plan),
-        )
-    vintages = None
-    if files.earlier is not None:
-        vintages = compare_with_earlier(files.earlier, hexes, neighbourhoods)
-    customers, flows = None, None
-    with watch.stage("Customers"):
-        if market.customers is None:
-            skipped["customers"] = "no table of customers was given"
-        else:
-            customers, flows = keeper.do(
+
+class _Run:
+    """A run on its way: what each stage found, for the stages after it."""
+
+    def __init__(
+        self,
+        market: Market,
+        settings: PlanSettings,
+        watch: steps.Stopwatch,
+        keeper: Keeper,
+        jobs: JobOptions | None,
+    ) -> None:
+        self.files, self.cluster_files = read_neighbourhood_files(settings), read_cluster_files(settings)
+        if hashes := {**self.files.hashes, **self.cluster_files.hashes}:
+            market = dataclasses.replace(market, inputs=dict(sorted({**market.inputs, **hashes}.items())))
+        self.market, self.settings, self.watch, self.keeper = market, settings, watch, keeper
+        self.jobs, self.range_jobs = jobs, RangeJobs(keeper, jobs)
+        self.skipped: dict[str, str] = {}
+        self.notes: list[str] = list(market.notes)
+
+    def find_places(self) -> None:
+        """Bring the areas onto hexagons, and the hexagons into types."""
+        market, settings = self.market, self.settings
+        with self.watch.stage("Hexagons"):
+            self.hexes = self.keeper.do(
+                "Hexagons",
+                lambda: steps.find_hexes(market, settings),
+                on=(market.areas, market.points, settings.hexes),
+            )
+            check_variables(self.hexes, settings)
+        with self.watch.stage("Neighbourhoods"):
+            self.neighbourhoods = self.keeper.do(
+                "Neighbourhoods",
+                lambda: find_neighbourhoods(self.hexes, settings, self.files),
+                on=(self.hexes, self.files, settings.neighbourhoods, settings.plan),
+            )
+            earlier = self.files.earlier
+            self.vintages = (
+                None if earlier is None else compare_with_earlier(earlier, self.hexes, self.neighbourhoods)
+            )
+
+    def find_people(self) -> None:
+        """Place and count the customers, and find where they shop."""
+        market, settings = self.market, self.settings
+        self.customers: Penetration | None = None
+        self.flows: pd.DataFrame | None = None
+        with self.watch.stage("Customers"):
+            if market.customers is None:
+                self.skipped["customers"] = "no table of customers was given"
+                return
+            counted, self.flows = self.keeper.do(
                 "Customers",
-                lambda: steps.find_customers(market, hexes, neighbourhoods, settings),
+                lambda: steps.find_customers(market, self.hexes, self.neighbourhoods, settings),
                 on=(
-                    market.customers,
-                    market.baskets,
-                    market.products,
-                    hexes,
-                    neighbourhoods,
-                    settings.customers,
+                    *(market.customers, market.baskets, market.products),
+                    *(self.hexes, self.neighbourhoods, settings.customers),
                 ),
             )
-            customers = customers.suppressed(settings.privacy.k)
-    with watch.stage("Catchments"):
-        catchments = keeper.do(
-            "Catchments",
-            lambda: steps.find_catchments(market, hexes, neighbourhoods, flows, settings),
-            on=(
-                *(market.stores, market.competitors, market.store_totals, market.travel, market.sales),
-                *(hexes, neighbourhoods, flows, settings.catchments, settings.plan),
-            ),
-        )
-        details = describe_catchments(catchments, market, hexes, neighbourhoods, flows, settings)
-        whatifs = find_what_ifs(catchments, market, settings)
-    with watch.stage("Store clusters"):
-        trade = current_trade(market)
-        features = store_groups.describe_stores(trade, hexes, catchments, neighbourhoods, settings)
-        tried = store_groups.try_clusterings(features, settings)
-        offered = store_groups.offered_clusterings(tried, features, cluster_files, settings)
-        families = steps.demand_families(market, trade, features, settings)
-    with watch.stage("How local to go"):
-        discount, why_not = keeper.do(
-            "New-listing discount",
-            lambda: steps.learn_new_listing_discount(trade, families, settings),
-            on=(trade, families, settings.demand, settings.plan),
-        )
-        folded = keeper.do(
-            "Demand by fold",
-            lambda: steps.find_folds(market, trade, families, discount, settings),
-            on=(trade, families, discount, market.period, settings.plan),
-        )
-        frontier = keeper.do(
-            "How local to go",
-            lambda: steps.find_frontier(market, trade, offered, folded, discount, settings),
-            on=(
-                *(trade, offered, families, discount, market.period, market.currency),
-                *(settings.plan, settings.frontier, settings.store_clusters, settings.assortment),
-            ),
-        )
-        closed = set(market.stores["store_id"]) - set(trade.stores["store_id"])
-        settled = store_groups.settle_clusters(frontier, tried, features, cluster_files, settings, closed)
-        clusters = settled.clustering
-        notes += settled.notes
-    with watch.stage("Demand"):
-        demand = keeper.do(
-            "Demand",
-            lambda: steps.find_demand(trade, families, discount, settings),
-            on=(trade, families, discount, settings.demand, settings.plan),
-        )
-        demand, trade, of_new = add_new_skus(market, trade, demand, families, discount, settings)
-        notes += [*of_new, *([line] if (line := demand.against_baselines()) else [])]
-    with watch.stage("Ranges"):
-        transference = find_transference(market, trade, demand, settings)
-        if transference is not None:
-            demand = dataclasses.replace(demand, table=with_transfer(demand, trade.products, transference))
-        overrides = find_overrides(settings, clusters.labels, trade)
-        brief = RangeBrief(market, trade, settings, clusters.labels, transference, overrides)
-        ranges = mark_new_skus(find_ranges(demand.table, brief, range_jobs), demand)
-        notes += transference.summary() if transference is not None else [NO_SUBSTITUTION]
-        if overrides is not None:
-            market = dataclasses.replace(market, inputs={**market.inputs, **overrides.sources})
-            notes += overrides.summary()
-    rehearsal = None
-    with watch.stage("Rehearsal"):
-        try:
-            rehearsal = rehearse(folded[1], brief, discount, RangeJobs(options=jobs))
-        except (InfeasibleError, NotSupportedError, SolverError) as reason:
-            skipped["rehearsal"] = str(reason)
-    response, promotions = None, None
-    with watch.stage("Promotions"):
-        if not settings.promotions.enabled:
-            skipped["promotions"] = "switched off in the settings"
-        elif market.promotions is None or market.promotions.empty:
-            skipped["promotions"] = "no history of promotions was given"
-        else:
+            self.customers = counted.suppressed(settings.privacy.k)
+
+    def find_catchments(self) -> None:
+        """Work out who shops where, and what a planner asks of it."""
+        market, settings = self.market, self.settings
+        with self.watch.stage("Catchments"):
+            self.catchments = self.keeper.do(
+                "Catchments",
+                lambda: steps.find_catchments(market, self.hexes, self.neighbourhoods, self.flows, settings),
+                on=(
+                    *(market.stores, market.competitors, market.store_totals, market.travel, market.sales),
+                    *(self.hexes, self.neighbourhoods, self.flows, settings.catchments, settings.plan),
+                ),
+            )
+            self.details = describe_catchments(
+                self.catchments, market, self.hexes, self.neighbourhoods, self.flows, settings
+            )
+            self.whatifs = find_what_ifs(self.catchments, market, settings)
+
+    def group_stores(self) -> None:
+        """Group the stores that are alike, as far as groups are worth having."""
+        market, settings = self.market, self.settings
+        with self.watch.stage("Store clusters"):
+            self.trade = trade = current_trade(market)
+            self.features = store_groups.describe_stores(
+                trade, self.hexes, self.catchments, self.neighbourhoods, settings
+            )
+            tried = store_groups.try_clusterings(self.features, settings)
+            offered = store_groups.offered_clusterings(tried, self.features, self.cluster_files, settings)
+            self.families = families = steps.demand_families(market, trade, self.features, settings)
+        with self.watch.stage("How local to go"):
+            self.discount, self.why_no_discount = self.keeper.do(
+                "New-listing discount",
+                lambda: steps.learn_new_listing_discount(trade, families, settings),
+                on=(trade, families, settings.demand, settings.plan),
+            )
+            discount = self.discount
+            self.folded = self.keeper.do(
+                "Demand by fold",
+                lambda: steps.find_folds(market, trade, families, discount, settings),
+                on=(trade, families, discount, market.period, settings.plan),
+            )
+            self.frontier = self.keeper.do(
+                "How local to go",
+                lambda: steps.find_frontier(market, trade, offered, self.folded, discount, settings),
+                on=(
+                    *(trade, offered, families, discount, market.period, market.currency),
+                    *(settings.plan, settings.frontier, settings.store_clusters, settings.assortment),
+                ),
+            )
+            closed = set(market.stores["store_id"]) - set(trade.stores["store_id"])
+            settled = store_groups.settle_clusters(
+                self.frontier, tried, self.features, self.cluster_files, settings, closed
+            )
+            self.clusters, self.cluster_moves = settled.clustering, settled.moves
+            self.notes += settled.notes
+
+    def forecast(self) -> None:
+        """Forecast what each store would sell of each SKU, new ones among them."""
+        settings = self.settings
+        with self.watch.stage("Demand"):
+            known = self.keeper.do(
+                "Demand",
+                lambda: steps.find_demand(self.trade, self.families, self.discount, settings),
+                on=(self.trade, self.families, self.discount, settings.demand, settings.plan),
+            )
+            self.demand, self.trade, of_new = add_new_skus(
+                self.market, self.trade, known, self.families, self.discount, settings
+            )
+            self.notes += [*of_new, *([line] if (line := self.demand.against_baselines()) else [])]
+
+    def choose_ranges(self) -> None:
+        """Choose the ranges, and rehearse them on periods they were not planned on."""
+        with self.watch.stage("Ranges"):
+            transference = find_transference(self.market, self.trade, self.demand, self.settings)
+            if transference is not None:
+                transferred = with_transfer(self.demand, self.trade.products, transference)
+                self.demand = dataclasses.replace(self.demand, table=transferred)
+            overrides = find_overrides(self.settings, self.clusters.labels, self.trade)
+            brief = RangeBrief(
+                self.market, self.trade, self.settings, self.clusters.labels, transference, overrides
+            )
+            found = find_ranges(self.demand.table, brief, self.range_jobs)
+            self.ranges = mark_new_skus(found, self.demand)
+            self.notes += transference.summary() if transference is not None else [NO_SUBSTITUTION]
+            self.overrides: pd.DataFrame | None = None
+            if overrides is not None:
+                inputs = {**self.market.inputs, **overrides.sources}
+                self.market = dataclasses.replace(self.market, inputs=inputs)
+                self.notes += overrides.summary()
+                self.overrides = with_outcome(overrides, self.ranges).table
+        with self.watch.stage("Rehearsal"):
+            self.rehearsal: Rehearsal | None = None
             try:
-                response, promotions = keeper.do(
-                    "Promotions",
-                    lambda: find_promotions(
-                        *(market, trade, demand, ranges, clusters, settings),
-                        None if catchments is None else catchments.profile,
-                        neighbourhoods,
-                    ),
-                    on=(
-                        *(market.promotions, market.period, trade, demand, ranges.table, ranges.changes),
-                        *(clusters, settings.promotions, settings.plan, settings.privacy),
-                        *(None if catchments is None else catchments.profile, neighbourhoods.table),
-                        market.contacts,
-                    ),
-                )
-            except NotSupportedError as reason:
-                skipped["promotions"] = str(reason)
-    with watch.stage("Targeting"):
-        targeting = try_targeting(
-            *(market, trade, hexes, neighbourhoods, catchments, clusters, response, promotions, settings),
-            skipped,
-        )
-    with watch.stage("Fairness"):
-        fairness = try_fairness(
-            *(market, hexes, catchments, clusters, demand, ranges, promotions, targeting, settings),
-            skipped,
-        )
-        notes += fairness.warnings if fairness is not None else ()
-    with watch.stage("Measurement"):
-        experiment = try_test(
-            *(market, trade, ranges, rehearsal, promotions, catchments, features, hexes.resolution, settings),
-            skipped,
-        )
-    with watch.stage("Customer value"):
-        people = try_people(market, hexes, neighbourhoods, customers, catchments, ranges, settings, skipped)
-        notes += [
-            *(customers.notes if customers is not None else ()),
-            *(people.notes if people is not None else ()),
-        ]
+                self.rehearsal = rehearse(self.folded[1], brief, self.discount, RangeJobs(options=self.jobs))
+            except (InfeasibleError, NotSupportedError, SolverError) as reason:
+                self.skipped["rehearsal"] = str(reason)
 
-    # from here on all is for others to read
-    quality, quarantine = publishable_findings(market.quality, market.quarantine, settings.privacy.k)
-    market = dataclasses.replace(market, quality=quality, quarantine=quarantine)
-    notes += [f"NOT PLANNED: {failure.name}. {failure.message}" for failure in range_jobs.failures]
-    notes += [*hexes.notes, *neighbourhoods.notes, *trade.notes, *([why_not] if why_not else [])]
-    plan = Plan(
-        market=market,
-        settings=settings,
-        hexes=hexes,
-        neighbourhoods=neighbourhoods,
-        catchments=catchments,
-        customers=customers,
-        store_clusters=clusters,
-        demand=demand,
-        ranges=ranges,
-        response=response,
-        promotions=promotions,
-        frontier=frontier,
-        cluster_moves=settled.moves,
-        stores=_store_table(trade, hexes, neighbourhoods, catchments, clusters.table, ranges.changes, market),
-        skipped=skipped,
-        warnings=tuple(dict.fromkeys(notes)),
-        timings=watch.table(),
-        failures=tuple(range_jobs.failures),
-        rehearsal=rehearsal,
-        overrides=None if overrides is None else with_outcome(overrides, ranges).table,
-        catchment_details=details,
-        whatifs=whatifs,
-        targeting=targeting,
-        fairness=fairness,
-        experiment=experiment,
-        people=people,
-        vintages=vintages,
-    )
-    return dataclasses.replace(plan, manifest=_manifest(plan, trade))
+    def plan_offers(self) -> None:
+        """Plan the promotions that pay, where to send them, and look at who is left out."""
+        market, settings = self.market, self.settings
+        self.response: PromotionResponse | None = None
+        self.promotions: PromotionPlan | None = None
+        with self.watch.stage("Promotions"):
+            self._plan_promotions()
+        with self.watch.stage("Targeting"):
+            self.targeting = try_targeting(
+                *(market, self.trade, self.hexes, self.neighbourhoods, self.catchments, self.clusters),
+                *(self.response, self.promotions, settings, self.skipped),
+            )
+        with self.watch.stage("Fairness"):
+            self.fairness = try_fairness(
+                *(market, self.hexes, self.catchments, self.clusters, self.demand, self.ranges),
+                *(self.promotions, self.targeting, settings, self.skipped),
+            )
+            self.notes += self.fairness.warnings if self.fairness is not None else ()
 
-
-def _store_table(
-    trade: Trade,
-    hexes: Hexes,
-    neighbourhoods: Neighbourhoods,
-    catchments: Catchments,
-    clusters: pd.DataFrame,
-    changes: pd.DataFrame,
-    market: Market,
-) -> pd.DataFrame:
-    """Return one row per planned store: place, cluster, yearly revenue, catchment, numbers of changes."""
-    kept = ["store_id", "name", "lon", "lat", "chain", "format", "size_m2"]
-    stores = trade.stores[kept].copy()
-    stores["cell"] = points_to_cells(stores["lon"], stores["lat"], hexes.resolution)
-    types = neighbourhoods.table.set_index("cell")["neighbourhood"]
-    stores["neighbourhood"] = stores["cell"].map(types)
-    named = clusters.rename(columns={"name": "cluster_name"})
-    stores = stores.merge(named[["store_id", "store_cluster", "cluster_name", "medoid"]], on="store_id")
-    years = len(trade.periods) / market.periods_per_year
-    revenue = trade.pairs.groupby("store_id")["revenue"].sum() / years
-    stores["revenue_year"] = stores["store_id"].map(revenue)
-    own = catchments.table[catchments.table["own"]]
-    stores["catchment_demand"] = stores["store_id"].map(own.groupby("store_id")["demand"].sum())
-    counts = changes.pivot_table(index="store_id", columns="action", values="sku", aggfunc="count")
-    for action in ("list", "delist", "keep"):
-        column = counts[action] if action in counts else pd.Series(dtype=float)
-        stores[f"n_{action}"] = stores["store_id"].map(column).fillna(0).astype(int)
-    return stores.sort_values("store_id", ignore_index=True)
-
-
-def _manifest(plan: Plan, trade: Trade) -> dict[str, Any]:
-    market = plan.market
-    rows = {
-        name: len(frame)
-        for name in (
-            "stores",
-            "competitors",
-            "sites",
-            "products",
-            "store_totals",
-            "customers",
-            "promotions",
-            "points",
-            "travel",
-        )
-        if (frame := getattr(market, name)) is not None
-    }
-    rows["sales"] = int(market.sales.count().execute())
-    if market.baskets is not None:
-        rows["baskets"] = int(market.baskets.count().execute())
-    return {
-        "geomarket": version("geomarket"),
-        "python": platform.python_version(),
-        "versions": _versions(PACKAGES),
-        "market": market.name,
-        "simulated": market.simulated,
-        "seed": plan.settings.plan.seed,
-        "settings": plan.settings.resolved(),
-        "inputs": market.inputs,
-        "input_rows": rows,
-        "people": _people_counted(plan),
-        "areas": {layer.name: len(layer.frame) for layer in market.areas},
-        "window": [str(trade.periods[0]), str(trade.periods[-1])],
-        "resolution": plan.hexes.resolution,
-        "store_clusters_version": clustering_version(plan.store_clusters.labels),
-        "quarantined_rows": len(market.quarantine),
-        "skipped": plan.skipped,
-        "failures": [dataclasses.asdict(failure) for failure in plan.failures],
-        "warnings": list(plan.warnings),
-        "verdict": plan.frontier.verdict.sentence,
-        "experiment": None if plan.experiment is None else plan.experiment.manifest(),
-        "solver": plan.ranges.solver.drop(columns="seconds").to_dict("records"),
-    }
-
-
-def _people_counted(plan: Plan) -> dict[str, int | None]:
-    """Return how many customers the published counts add up to; None where a number is hidden."""
-    if plan.customers is None or plan.market.customers is None:
-        return {}
-    return {
-        "customers": len(plan.market.customers),
-        "unplaced": plan.customers.unplaced,
-        "outside": plan.customers.outside,
-        "unplaced_heavy": plan.customers.heavy_elsewhere[0],
-        "outside_heavy": plan.customers.heavy_elsewhere[1],
-        **({"with_baskets": plan.people.with_baskets} if plan.people is not None else {}),
-    }
-
-
-def _versions(packages: Iterable[str]) -> dict[str, str]:
-    found = {}
-    for package in packages:
+    def _plan_promotions(self) -> None:
+        market, settings = self.market, self.settings
+        if not settings.promotions.enabled:
+            self.skipped["promotions"] = "switched off in the settings"
+            return
+        if market.promotions is None or market.promotions.empty:
+            self.skipped["promotions"] = "no history of promotions was given"
+            return
+        profile = None if self.catchments is None else self.catchments.profile
         try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+            self.response, self.promotions = self.keeper.do(
+                "Promotions",
+                lambda: find_promotions(
+                    *(market, self.trade, self.demand, self.ranges, self.clusters, settings),
+                    *(profile, self.neighbourhoods),
+                ),
+                on=(
+                    *(market.promotions, market.period, self.trade, self.demand),
+                    *(self.ranges.table, self.ranges.changes, self.clusters),
+                    *(settings.promotions, settings.plan, settings.privacy),
+                    *(profile, self.neighbourhoods.table, market.contacts),
+                ),
+            )
+        except NotSupportedError as reason:
+            self.skipped["promotions"] = str(reason)
+
+    def prove(self) -> None:
+        """Design the test of the plan, and say what the customers are worth."""
+        with self.watch.stage("Measurement"):
+            self.experiment = try_test(
+                *(self.market, self.trade, self.ranges, self.rehearsal, self.promotions, self.catchments),
+                *(self.features, self.hexes.resolution, self.settings, self.skipped),
+            )
+        with self.watch.stage("Customer value"):
+            self.people = try_people(
+                *(self.market, self.hexes, self.neighbourhoods, self.customers, self.catchments),
+                *(self.ranges, self.settings, self.skipped),
+            )
+            for found in (self.customers, self.people):
+                self.notes += found.notes if found is not None else ()
+
+    def finished(self) -> Plan:
+        """Put everything together, with nothing in it that others may not read."""
+        settings = self.settings
+        quality, quarantine = publishable_findings(
+            self.market.quality, self.market.quarantine, settings.privacy.k
+        )
+        market = dataclasses.replace(self.market, quality=quality, quarantine=quarantine)
+        failures = tuple(self.range_jobs.failures)
+        self.notes += [f"NOT PLANNED: {failure.name}. {failure.message}" for failure in failures]
+        self.notes += [*self.hexes.notes, *self.neighbourhoods.notes, *self.trade.notes]
+        self.notes += [self.why_no_discount] if self.why_no_discount else []
+        plan = Plan(
+            market=market,
+            settings=settings,
+            hexes=self.hexes,
+            neighbourhoods=self.neighbourhoods,
+            catchments=self.catchments,
+            customers=self.customers,
+            store_clusters=self.clusters,
+            demand=self.demand,
+            ranges=self.ranges,
+            response=self.response,
+            promotions=self.promotions,
+            frontier=self.frontier,
+            cluster_moves=self.cluster_moves,
+            stores=store_table(
+                *(self.trade, self.hexes, self.neighbourhoods, self.catchments),
+                *(self.clusters.table, self.ranges.changes, market),
+            ),
+            skipped=self.skipped,
+            warnings=tuple(dict.fromkeys(self.notes)),
+            timings=self.watch.table(),
+            failures=failures,
+            rehearsal=self.rehearsal,
+            overrides=self.overrides,
+            catchment_details=self.details,
+            whatifs=self.whatifs,
+            targeting=self.targeting,
+            fairness=self.fairness,
+            experiment=self.experiment,
+            people=self.people,
+            vintages=self.vintages,
+        )
+        return dataclasses.replace(plan, manifest=manifest_of(plan, self.trade))
