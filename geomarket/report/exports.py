@@ -150,7 +150,7 @@ def neutral_text(value: Any) -> Any:
 def _write_csv(frame: pd.DataFrame, path: Path) -> Path:
     plain = pd.DataFrame(frame.drop(columns="geometry", errors="ignore"))
     texts = [name for name in plain if not pd.api.types.is_numeric_dtype(plain[name])]
-    plain = plain.assign(**{name: plain[name].astype(object).map(neutral_text) for name in texts})
+    plain = plain.assign(**{str(name): plain[name].astype(object).map(neutral_text) for name in texts})
     plain.columns = [neutral_text(str(name)) for name in plain.columns]
     with replacing(path) as temporary:
         plain.to_csv(temporary, index=False, encoding="utf-8", lineterminator="\n")

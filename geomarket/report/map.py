@@ -377,8 +377,8 @@ def _changes_by_store(plan: Any) -> dict[str, dict[str, int]]:
     """Count what each store lists and delists first."""
     counted = first_phase(plan.ranges.changes).groupby(["store_id", "action"]).size()
     result: dict[str, dict[str, int]] = {}
-    for (store, action), count in counted.items():
-        result.setdefault(str(store), {})[str(action)] = int(count)
+    for row in counted.rename("changes").reset_index().to_dict("records"):
+        result.setdefault(str(row["store_id"]), {})[str(row["action"])] = int(row["changes"])
     return result
 
 

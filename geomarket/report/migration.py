@@ -61,16 +61,16 @@ def migration_chart(
         f'<text class="chart-tick" x="{width - text:.0f}" y="12">now</text>',
     ]
     used = {side: dict.fromkeys(codes, 0.0) for side, codes in (("old", old), ("new", new))}
-    for row in flows.sort_values(["old", "new"]).itertuples(index=False):
-        thick = row.population * scale
-        a = starts["old"][row.old] + used["old"][row.old]
-        b = starts["new"][row.new] + used["new"][row.new]
-        used["old"][row.old] += thick
-        used["new"][row.new] += thick
-        words = f"{row.old} to {row.new}: {percent(row.population / total, 1)} of residents"
-        parts.append(
-            _band(left, right, a, b, thick, colours.get(row.new, _UNKNOWN), bool(row.matched), words)
-        )
+    for row in flows.sort_values(["old", "new"]).to_dict("records"):
+        one, other, people = str(row["old"]), str(row["new"]), float(row["population"])
+        thick = people * scale
+        a = starts["old"][one] + used["old"][one]
+        b = starts["new"][other] + used["new"][other]
+        used["old"][one] += thick
+        used["new"][other] += thick
+        words = f"{one} to {other}: {percent(people / total, 1)} of residents"
+        colour = colours.get(other, _UNKNOWN)
+        parts.append(_band(left, right, a, b, thick, colour, bool(row["matched"]), words))
     for code in old:
         parts.append(_block(left - _BLOCK, starts["old"][code], used["old"][code], _UNKNOWN))
         middle = starts["old"][code] + used["old"][code] / 2 + 4

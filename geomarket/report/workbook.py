@@ -347,7 +347,7 @@ def _add_frontier_chart(book: Any, page: Any, sheet: Sheet, currency: str) -> No
     sign = currency.replace('"', "")
     gains = sheet.frame[[column for column in looks if column in sheet.frame]].to_numpy(dtype=float)
     top = max(float(np.nanmax(gains, initial=0.0)), 1.0)
-    axis = {
+    axis: dict[str, Any] = {
         "num_format": f'"{sign}"#,##0;-"{sign}"#,##0',
         "num_font": {"name": "Arial", "color": _MUTED},
         "major_gridlines": {"visible": True, "line": {"color": _RULE}},
