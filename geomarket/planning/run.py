@@ -315,7 +315,7 @@ class _Run:
                     *(profile, self.neighbourhoods.table, market.contacts),
                 ),
             )
-        except NotSupportedError as reason:
+        except (InfeasibleError, NotSupportedError) as reason:
             self.skipped["promotions"] = str(reason)
 
     def prove(self) -> None:
