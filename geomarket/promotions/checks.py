@@ -112,6 +112,10 @@ def _check_content(
     for vendor, least in rules.vendor_minimums.items():
         made = chosen["sku"].map(listed[rules.vendor_column].astype(str)).eq(vendor).sum()
         check(f"promise to {vendor}", least - made)
+        forced = chosen.loc[chosen["promised"].astype(bool), "sku"].map(
+            listed[rules.vendor_column].astype(str)
+        )
+        check(f"no more than promised to {vendor}", forced.eq(vendor).sum() - least)
     if rules.price_endings:
         mine = chosen[chosen["mechanic"] == base]
         price = mine["sku"].map(listed["price"]).to_numpy(dtype=float) * (

@@ -318,6 +318,8 @@ def _options(
     seen = response.depths.assign(category=response.depths["category"].astype(str)).set_index("category")
     outside = ~offers["seen"].to_numpy(dtype=bool)
     usual = outside & (offers["mechanic"] == response.base).to_numpy()
+    # With price endings single SKUs may miss a depth that others of the category have.
+    usual &= pd.Series(outside).groupby([offers["category"], offers["target"]]).transform("all").to_numpy()
     for category, depth in sorted(set(zip(offers.loc[usual, "category"], offers.loc[usual, "target"]))):
         seen_words = f"{seen['shallowest'][category]:.0%} to {seen['deepest'][category]:.0%}"
         refusals.append((f"{category} at {depth:.0%} off", f"outside the price cuts seen ({seen_words})"))
@@ -400,6 +402,10 @@ def promotion_program(
         mine = (offers["vendor"] == vendor).to_numpy()
         if least > 0 and mine.any():
             builder.rows(x[mine], 1.0, rule="promise to vendor", scope=vendor, lower=least)
+        # Offers that would not be planned for their own sake serve the promise and no more.
+        forced = mine & offers["promised"].to_numpy(dtype=bool) if "promised" in offers else mine & False
+        if forced.any():
+            builder.rows(x[forced], 1.0, rule="no more than promised to vendor", scope=vendor, upper=least)
     return builder.compile(), x
 
 

@@ -36,6 +36,8 @@ class OfferSearch:
         Money for each channel.
     vendor_least : ndarray of shape (n_vendors,)
         Offers each vendor was promised.
+    forced : ndarray of shape (n_offers,)
+        Offers that may only be in the plan to keep a promise.
     rules : PromotionRules
     """
 
@@ -50,6 +52,7 @@ class OfferSearch:
     channel_budget: Floats
     vendor: Ints
     vendor_least: Ints
+    forced: npt.NDArray[np.bool_]
     rules: PromotionRules
 
     @classmethod
@@ -61,6 +64,9 @@ class OfferSearch:
         channel, channels = pd.factorize(offers["channel"], sort=True)
         named = offers["vendor"] if rules.vendor_minimums else pd.Series("", index=offers.index)
         vendor, vendors = pd.factorize(named.astype(str), sort=True)
+        forced = np.zeros(len(offers), dtype=bool)
+        if "promised" in offers:
+            forced = offers["promised"].to_numpy(dtype=bool)
         return cls(
             offers["net"].to_numpy(dtype=float),
             offers["cost"].to_numpy(dtype=float),
@@ -73,6 +79,7 @@ class OfferSearch:
             np.array([rules.channel_budgets.get(str(name), math.inf) for name in channels], dtype=float),
             vendor.astype(np.int64),
             np.array([rules.vendor_minimums.get(str(name), 0) for name in vendors], dtype=np.int64),
+            forced,
             rules,
         )
 
@@ -87,7 +94,7 @@ class OfferSearch:
         for offer in order[promised[order]]:
             if plan.of_vendor[self.vendor[offer]] < self.vendor_least[self.vendor[offer]]:
                 plan.add(int(offer))
-        for offer in order[self.net[order] > 0]:
+        for offer in order[(self.net[order] > 0) & ~self.forced[order]]:
             plan.add(int(offer))
         plan.exchange(deadline)
         return plan.chosen.astype(float)
@@ -138,6 +145,7 @@ class _Plan:
                 self._count(int(old), -1)
                 rivals = np.concatenate([by_sku[search.sku[old]], by_slot[search.slot[old]]])
                 rivals = rivals[(search.net[rivals] > search.net[old] + 1e-9) & ~self.chosen[rivals]]
+                rivals = rivals[~search.forced[rivals]]
                 if self.of_vendor[search.vendor[old]] < search.vendor_least[search.vendor[old]]:
                     rivals = rivals[search.vendor[rivals] == search.vendor[old]]
                 better = next(
