@@ -68,6 +68,20 @@ def test_demand_moves_to_listed_substitutes() -> None:
     assert planned(plan)["margin"].sum() == pytest.approx(money, rel=1e-9)
     assert planned(plan)["units_transferred"].sum() == pytest.approx(moved, rel=1e-9)
     taken_over = planned(plan)[planned(plan)["units_transferred"] > 0]
+    bounded = plan_ranges(
+        **{
+            **given,
+            "demand": given["demand"].assign(low=lambda d: d["units"] * 0.8, high=lambda d: d["units"] * 1.5),
+        },
+        substitutes=substitutes,
+        solver=EXACT,
+    )
+    lines = planned(bounded)
+    for column, low, high in (("units", "low", "high"), ("margin", "margin_low", "margin_high")):
+        assert (lines[low] <= lines[column] + 1e-9).all()
+        assert (lines[column] <= lines[high] + 1e-9).all()
+    direct = lines["units"] - lines["units_transferred"]
+    assert (lines["high"] - lines["low"]).to_numpy() == pytest.approx(0.7 * direct.to_numpy(), rel=1e-9)
     assert taken_over["reason"].str.contains(r"replaces Tea \d+, which 60% of buyers would swap for it").all()
     assert "of the expected units move over" in " ".join(plan.summary())
     # Less is listed twice over: neighbours that take each other's buyers are spread out.

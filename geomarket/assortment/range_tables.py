@@ -161,11 +161,13 @@ def line_table(
         for column in ("units", "margin"):
             now, after = getattr(outcome, f"{column}_today")[here], getattr(outcome, column)[here]
             frame[column] = _sum_over(np.where(sizes[None, :] > 0, after, now), counted)
-        frame["low"], frame["high"] = _sum_over(data.low[here], counted), _sum_over(data.high[here], counted)
-        for end, units in (("low", data.low), ("high", data.high)):
-            with np.errstate(invalid="ignore", divide="ignore"):
-                bound = np.where(data.units > 0, data.margin * units / data.units, data.margin)
-            frame[f"margin_{end}"] = _sum_over(bound[here], counted)
+        for column, direct, prefix in (("units", data.units, ""), ("margin", data.margin, "margin_")):
+            # What further facings add and what moves over from other SKUs comes on top, as expected.
+            extra = frame[column].to_numpy() - _sum_over(direct[here], counted)
+            for end, units in (("low", data.low), ("high", data.high)):
+                with np.errstate(invalid="ignore", divide="ignore"):
+                    bound = np.where(data.units > 0, direct * units / data.units, direct)
+                frame[f"{prefix}{end}"] = _sum_over(bound[here], counted) + extra
         frame["reason"] = line_reasons(frame, data, problem, number, facings, rules, period)
         parts.append(frame[(sizes > 0) | (stores_today > 0)])
     table = pd.concat(parts, ignore_index=True)

@@ -57,9 +57,8 @@ class RangePlan(Result):
         ``facings``: in the cluster's largest planogram.
         ``units``, ``margin`` a period, summed over the stores that are to list it (for a delisting: that list it
         today), with what moves to it from SKUs not listed (``units_transferred``, part of units). ``low``, ``high``:
-        bounds of the units before any such move, and ``margin_low``, ``margin_high`` those of their margin: the stores'
-        90 % bounds added up, hence wider than 90 % unless the
-        stores err together.
+        bounds of the units, and ``margin_low``, ``margin_high`` of the margin: the stores' 90 % bounds added up, hence
+        wider than 90 % unless the stores err together; what moves over counts as expected.
         ``lift``: the SKU's share of the cluster's expected units in the category, over its share in the chain.
         ``rank``: place in the cluster by expected margin per space, 1 the best.
     changes : DataFrame
@@ -136,8 +135,8 @@ class RangePlan(Result):
             f"{int(actions.get('list', 0)):,} listings and {int(actions.get('delist', 0)):,} delistings over "
             f"{n_stores:,} stores: {int(actions.get('list', 0)) / n_stores:.1f} and "
             f"{int(actions.get('delist', 0)) / n_stores:.1f} a store; {int(actions.get('keep', 0)):,} stay.",
-            *self._phase_words(),
         ]
+        lines = [*self._phase_words(), *lines]
         planned_lines = self.table[self.table["status"] != "delist"]
         national = planned_lines.loc[planned_lines["scope"] == "national", "sku"].nunique()
         lines.append(
