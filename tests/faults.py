@@ -94,7 +94,7 @@ def toml_texts(draw: st.DrawFn, text: str) -> str:
         elif edit == "double":
             lines.insert(at, line)
         elif edit == "cut":
-            lines = [*lines[:at], line[:draw(st.integers(0, len(line)))]]
+            lines = [*lines[:at], line[: draw(st.integers(0, len(line)))]]
         elif edit == "insert":
             lines.insert(at, draw(st.sampled_from(TOML_BITS)))
         elif edit == "value" and "=" in line:

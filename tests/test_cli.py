@@ -161,7 +161,7 @@ def test_resume_reuses_every_step_and_gives_the_same_bytes(finished):
 
 
 def test_a_changed_setting_redoes_what_depends_on_it_only(finished, template, tmp_path):
-    base, arguments = finished
+    arguments = finished[1]
     text = (template / "plan.toml").read_text()
     changed = template / "dearer.toml"
     assert "\ncost_per_cluster = " in text

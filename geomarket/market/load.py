@@ -107,6 +107,7 @@ class _Loading:
         self.backend = connect(engine.memory_limit, engine.threads)
         self.connection: duckdb.DuckDBPyConnection = self.backend.con
         self.spark: Any = None
+        self.scratch = ""
         self.errors: list[GeomarketError] = []
         self.sources: list[tuple[str, Source]] = []
         self.frames: dict[str, Any] = {}
@@ -183,13 +184,12 @@ class _Loading:
         from geomarket.market.spark_tables import SparkTables, open_spark
 
         if self.spark is None:
-            self.spark, _ = open_spark(self.settings.engine)
+            self.spark, self.scratch = open_spark(self.settings.engine)
         local = [path for path in settings.paths if "://" not in path]
         if local:
             self.sources += [(name, source) for source in find_sources(name, local, self.settings.folder)]
-        return SparkTables(self.spark, self.context, self.findings).table(
-            name, settings, self.settings.folder
-        )
+        reader = SparkTables(self.spark, self.scratch, self.context, self.findings)
+        return reader.table(name, settings, self.settings.folder)
 
     def _boundaries(self) -> gpd.GeoDataFrame:
         settings = self.settings.tables.given()["boundaries"]

@@ -54,7 +54,7 @@ def open_spark(settings: EngineSettings) -> tuple[Any, str]:
     -------
     ibis.backends.pyspark.Backend
     str
-        Folder of the tables made on the way; it goes with the session.
+        Folder of the tables made on the way. One of our own goes with the session.
 
     Raises
     ------
@@ -73,12 +73,12 @@ def open_spark(settings: EngineSettings) -> tuple[Any, str]:
             'JAVA_HOME, or set kind = "duckdb".'
         )
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    scratch = tempfile.mkdtemp(prefix="geomarket-spark-")
+    own = None if settings.scratch else tempfile.mkdtemp(prefix="geomarket-spark-")
+    scratch = settings.scratch or own or ""
     builder = (
         SparkSession.builder.appName("geomarket")
         .master(settings.master)
         .config("spark.ui.enabled", "false")
-        .config("spark.sql.warehouse.dir", scratch)
         # As DuckDB: what can't be read is missing and counted, and days are those of the calendar in the file.
         .config("spark.sql.ansi.enabled", "false")
         .config("spark.sql.session.timeZone", "UTC")
@@ -88,15 +88,20 @@ def open_spark(settings: EngineSettings) -> tuple[Any, str]:
     try:
         session = builder.getOrCreate()
     except Exception as error:  # py4j and pyspark raise several kinds
-        shutil.rmtree(scratch, ignore_errors=True)
+        _remove(own)
         first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise SettingsError(
             f'[engine] kind = "spark": Spark does not start at master = "{settings.master}" ({first[:160]}).'
         ) from error
     session.sparkContext.setLogLevel("ERROR")
     backend = ibis.pyspark.connect(session)
-    weakref.finalize(backend, shutil.rmtree, scratch, ignore_errors=True)
+    weakref.finalize(backend, _remove, own)
     return backend, scratch
+
+
+def _remove(folder: str | None) -> None:
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @dataclass(frozen=True)
@@ -128,15 +133,17 @@ class SparkTables:
     Parameters
     ----------
     backend : ibis.backends.pyspark.Backend
-        From :func:`open_spark`.
+    scratch : str
+        Both from :func:`open_spark`.
     context : Context
         Settings, stores, products, customers and the calendar.
     findings : Findings
         Gets what was found.
     """
 
-    def __init__(self, backend: Any, context: Context, findings: Findings) -> None:
-        self.backend, self.context, self.findings = backend, context, findings
+    def __init__(self, backend: Any, scratch: str, context: Context, findings: Findings) -> None:
+        self.backend, self.scratch = backend, scratch
+        self.context, self.findings = context, findings
 
     def table(self, name: str, settings: TableSettings, folder: Path) -> ir.Table:
         """Read, check and net a table; rows that can't be used are counted and listed.
@@ -156,9 +163,7 @@ class SparkTables:
         self._note(name, judged, faults, counts)
         used = judged.filter((judged.fault == 0) & judged.wanted)
         clean = self._netted(used, counts) if name == "sales" else self._lines(used, counts)
-        stored = self._stored(name, clean)
-        self.backend.raw_sql(f"DROP TABLE IF EXISTS judged_{name}")
-        return stored
+        return self._stored(name, clean)
 
     def _read(self, name: str, settings: TableSettings, folder: Path) -> ir.Table:
         paths = [str(path) for pattern in settings.paths for path in _matching(name, pattern, folder)]
@@ -185,8 +190,13 @@ class SparkTables:
         return self.backend.table(view)
 
     def _stored(self, name: str, table: ir.Table) -> ir.Table:
-        self.backend.raw_sql(f"DROP TABLE IF EXISTS {name}")
-        return self.backend.create_table(name, table)
+        """Write a table to the scratch folder and read it from there: it is gone through more than once."""
+        path = f"{self.scratch}/{name}"
+        self.backend._run_pre_execute_hooks(table)
+        session = self.backend._session
+        session.sql(self.backend.compile(table)).write.mode("overwrite").parquet(path)
+        session.read.parquet(path).createOrReplaceTempView(name)
+        return self.backend.table(name)
 
     def _typed(self, name: str, settings: TableSettings, raw: ir.Table) -> ir.Table:
         """Return text and value of every column of the contract: ``text_<name>`` and ``<name>``."""

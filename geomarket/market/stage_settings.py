@@ -340,7 +340,7 @@ class AssortmentSettings(Section):
     max_facings: int = Field(default=1, ge=1, le=10)
     """Most facings of a SKU; each takes its place or width again."""
     facing_returns: tuple[Share, ...] = ()
-    """What the second, third … facing adds, as shares of a SKU's margin with one: an assumption of yours, one for each."""
+    """What the second, third … facing adds, as shares of a SKU's margin with one: your assumption, one for each."""
     core_share: Share = 0.5
     """Share of each range that is the same in every store."""
     core_in: Literal["every_cluster", "every_store"] = "every_cluster"
@@ -484,9 +484,10 @@ class PromotionSettings(Section):
         default_factory=dict
     )
     """Money for the promotions on one channel, such as { mailer = 5000.0 }; only the whole budget by default."""
-    channel_slots: dict[Literal["shelf", "display", "mailer"], Annotated[int, Field(ge=0)]] = Field(
-        default_factory=lambda: {"display": 1, "mailer": 1}
-    )
+    channel_slots: dict[Literal["shelf", "display", "mailer"], Annotated[int, Field(ge=0)]] = {
+        "display": 1,
+        "mailer": 1,
+    }
     """Most promotions of a category on one channel in one period and store cluster."""
     max_depth: float = Field(default=0.9, gt=0, le=0.9)
     """Deepest price cut."""
@@ -666,7 +667,9 @@ class ReportSettings(Section):
     def _tiles_have_a_place(self) -> ReportSettings:
         lost = [name for name in ("{z}", "{x}", "{y}") if name not in self.tile_url]
         if lost:
-            raise ValueError(f"tile_url has no {', '.join(lost)}; expected an address with {{z}}, {{x}} and {{y}}")
+            raise ValueError(
+                f"tile_url has no {', '.join(lost)}; expected an address with {{z}}, {{x}} and {{y}}"
+            )
         return self
 
 
@@ -677,6 +680,8 @@ class EngineSettings(Section):
     """Where sales and baskets are read and aggregated: in this process, or by Spark (geomarket[spark] and Java 17)."""
     master: str = Field(default="local[*]", min_length=1)
     """Spark master, such as "local[*]", "yarn" or "spark://host:7077"."""
+    scratch: str | None = Field(default=None, min_length=1)
+    """Folder or URL that all of Spark's workers can write to; a temporary folder of this machine by default."""
     options: dict[str, str | int | float | bool] = {}
     """Spark's own settings, such as { "spark.executor.memory" = "8g" }."""
     memory_limit: str = Field(default="2GB", pattern=r"^\s*\d+(\.\d+)?\s*(KB|MB|GB|TB|KiB|MiB|GiB|TiB)\s*$")

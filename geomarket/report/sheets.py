@@ -232,7 +232,12 @@ def _promotions(plan: Any) -> Sheet:
         Field("net", "Net", "money", "Everything added up."),
         Field("net_low", "Net, low", "money", "The same if the response is at its lower bound."),
         Field("chance", "Chance to pay", "share", "Chance that it nets more than nothing."),
-        Field("offer_price", "Promoted price", "money", "Price on offer; empty where the mechanic has no one price."),
+        Field(
+            "offer_price",
+            "Promoted price",
+            "money",
+            "Price on offer; empty where the mechanic has no one price.",
+        ),
         Field("promised", "Promised", "flag", "Planned because its vendor was promised it."),
         Field("reason", "Why", "wide", "Reason in words."),
     ]

@@ -155,3 +155,9 @@ def test_missing_java_is_said(monkeypatch, folder):
     monkeypatch.delenv("JAVA_HOME", raising=False)
     with pytest.raises(SettingsError, match="Install Java 17"):
         spark_tables.open_spark(EngineSettings(kind="spark"))
+
+
+def test_nothing_is_left_in_the_working_folder(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    load_market(read_settings(with_engine(folder, SPARK, "there.toml")))
+    assert list(tmp_path.iterdir()) == []
