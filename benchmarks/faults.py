@@ -62,24 +62,30 @@ def try_tables(folder: Path, number: int) -> tuple[dict[str, Counter], list[str]
     found: dict[str, Counter] = {}
     odd: list[str] = []
     for name in TABLES:
-        path = folder / f"{name}.csv"
-        whole = path.read_bytes()
-        seen: Counter = Counter()
-
-        @drawn(max(number // len(TABLES), 1))
-        @given(faults.table_bytes(whole))
-        def tried(content: bytes, name: str = name, path: Path = path, seen: Counter = seen) -> None:
-            path.write_bytes(content)
-            try:
-                seen[faults.market_outcome(folder / "plan.toml")] += 1
-            except Exception as error:
-                seen["traceback"] += 1
-                odd.append(f"{name}: {type(error).__name__}: {error}")
-
-        tried()
-        path.write_bytes(whole)
-        found[name] = seen
+        found[name], more = try_table(folder, name, max(number // len(TABLES), 1))
+        odd += more
     return found, odd
+
+
+def try_table(folder: Path, name: str, number: int) -> tuple[Counter, list[str]]:
+    path = folder / f"{name}.csv"
+    whole = path.read_bytes()
+    seen: Counter = Counter()
+    odd: list[str] = []
+
+    @drawn(number)
+    @given(faults.table_bytes(whole))
+    def tried(content: bytes) -> None:
+        path.write_bytes(content)
+        try:
+            seen[faults.market_outcome(folder / "plan.toml")] += 1
+        except Exception as error:
+            seen["traceback"] += 1
+            odd.append(f"{name}: {type(error).__name__}: {error}")
+
+    tried()
+    path.write_bytes(whole)
+    return seen, odd
 
 
 def try_kills(folder: Path, base: Path, number: int) -> tuple[list[tuple[float, str, bool, bool]], float]:
