@@ -40,6 +40,7 @@ __all__ = [
     "sales_by_period",
     "store_sku_periods",
     "trade_by_period",
+    "trade_of",
     "trade_on_pairs",
 ]
 
@@ -475,6 +476,44 @@ def trade_on_pairs(
         )
         .order_by(keys)
     )
+
+
+def trade_of(
+    baskets: ir.Table, products: pd.DataFrame, customers: pd.DataFrame, periods: Window | None = None
+) -> pd.DataFrame:
+    """Add up what some customers buy in a category by store and SKU.
+
+    Parameters
+    ----------
+    baskets : ibis table
+        ``Market.baskets``.
+    products : DataFrame
+        ``Market.products``; sku and category are used.
+    customers : DataFrame
+        customer_id, category: who, and where.
+    periods : (start, end), optional
+        Half-open window of dates.
+
+    Returns
+    -------
+    DataFrame
+        customer_id, category, store_id, sku, revenue (money); ordered by the keys.
+
+    Examples
+    --------
+    >>> from geomarket.market.connection import baskets_table
+    >>> lines = pd.DataFrame({"customer_id": ["c", "d"], "basket_id": [1, 2], "store_id": "7",
+    ...     "date": "2024-01-05", "channel": "store", "sku": "a", "units": 1, "revenue": [4.0, 3.0]})
+    >>> products = pd.DataFrame({"sku": ["a"], "category": ["Tea"]})
+    >>> who = pd.DataFrame({"customer_id": ["c"], "category": ["Tea"]})
+    >>> trade_of(baskets_table(lines), products, who).values.tolist()
+    [['c', 'Tea', '7', 'a', 4.0]]
+    """
+    who = ["customer_id", "category"]
+    table = _with_products(_within(baskets, "date", periods), products, ["category"])
+    mine = table.semi_join(_strings(customers, who), who)
+    keys = [*who, "store_id", "sku"]
+    return _fetch(mine.group_by(keys).aggregate(revenue=_money(mine.revenue)).order_by(keys))
 
 
 def _strings(frame: pd.DataFrame, columns: list[str]) -> ir.Table:

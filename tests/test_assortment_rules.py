@@ -245,3 +245,28 @@ def test_large_programs_go_through_a_process_of_their_own() -> None:
         plan_ranges(
             **given, rules=RangeRules(core=["k01"], must_not=["k01"]), solver=SolverOptions(isolate_from=0)
         )
+
+
+def test_what_is_at_stake_keeps_a_listing_and_is_no_part_of_the_margin() -> None:
+    given = tables()
+    free = plan_ranges(**given, solver=EXACT)
+    gone = free.changes[free.changes["action"] == "delist"].iloc[0]
+    stakes = pd.DataFrame({"store_id": [gone["store_id"]], "sku": [gone["sku"]], "money": [1e4]})
+    held = plan_ranges(**given, stakes=stakes, solver=EXACT)
+    kept = held.changes.set_index(["store_id", "sku"]).loc[(gone["store_id"], gone["sku"])]
+    assert kept["action"] == "keep"
+    assert held.spaces["margin"].sum() < free.spaces["margin"].sum()
+    assert held.solver.loc[0, "objective"] == pytest.approx(held.spaces["margin"].sum(), rel=1e-9)
+    small = plan_ranges(**given, stakes=stakes.assign(money=1e-6), solver=EXACT)
+    assert small.spaces["margin"].sum() == pytest.approx(free.spaces["margin"].sum(), rel=1e-9)
+    assert small.solver.loc[0, "objective"] == pytest.approx(free.spaces["margin"].sum() - 1e-6, rel=1e-12)
+    # Nothing is at stake of what a store does not carry.
+    absent = stakes.assign(
+        sku=next(
+            s
+            for s in given["products"]["sku"]
+            if s not in set(given["today"].loc[given["today"]["store_id"] == gone["store_id"], "sku"])
+        )
+    )
+    same = plan_ranges(**given, stakes=absent, solver=EXACT)
+    pd.testing.assert_frame_equal(same.changes, free.changes)

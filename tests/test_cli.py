@@ -1,6 +1,7 @@
 """The command line: exit codes, messages, and the template that runs as it is."""
 
 import json
+import signal
 
 import pytest
 from typer.testing import CliRunner
@@ -94,13 +95,14 @@ def run_process(*arguments, **options):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # A shell that starts tests in the background lets them ignore Ctrl-C, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         **options,
     )
 
 
 @pytest.mark.parametrize(("number", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
 def test_a_run_that_is_stopped_leaves_no_part_and_says_how_to_go_on(number, code, tmp_path):
-    import signal
     import time
 
     out = tmp_path / "out"

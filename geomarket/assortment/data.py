@@ -39,6 +39,7 @@ class RangeInputs:
     substitutes: pd.DataFrame | None
     centres: pd.DataFrame | None
     skipped: pd.DataFrame
+    stakes: pd.DataFrame | None = None
 
     @property
     def categories(self) -> list[str]:
@@ -62,6 +63,7 @@ class RangeInputs:
             today=self.today[self.today["sku"].isin(mine)].reset_index(drop=True),
             spaces=cut(self.spaces, "category", {category}),
             substitutes=cut(self.substitutes, "sku", mine),
+            stakes=cut(self.stakes, "sku", mine),
         )
 
     @classmethod
@@ -75,6 +77,7 @@ class RangeInputs:
         spaces: pd.DataFrame | None,
         substitutes: pd.DataFrame | None,
         centres: pd.DataFrame | None,
+        stakes: pd.DataFrame | None = None,
     ) -> RangeInputs:
         """Check the tables against each other and the rules."""
         _require("demand", demand, ["store_id", "sku", "category", "units", "margin"], ["store_id", "sku"])
@@ -85,6 +88,8 @@ class RangeInputs:
             _require("spaces", spaces, ["store_id", "category", "capacity"], ["store_id", "category"])
         if substitutes is not None:
             _check_substitutes(substitutes)
+        if stakes is not None:
+            _require("stakes", stakes, ["store_id", "sku", "money"], ["store_id", "sku"])
         if centres is not None:
             _require("centres", centres, ["store_id", "centre"], [])
         elif rules.dc_cost:
@@ -130,6 +135,7 @@ class RangeInputs:
             substitutes,
             centres,
             skipped,
+            stakes,
         )
 
 
@@ -169,6 +175,7 @@ class CategoryData:
     space_today: Floats
     room: Floats
     substitution: sparse.csr_array
+    at_stake: Floats | None = None
 
     @property
     def unit_margin(self) -> Floats:
@@ -243,8 +250,23 @@ def category_problem(
         space_today=(today @ space)[order],
         room=capacity[order],
         substitution=_substitution(inputs.substitutes, sku_index),
+        at_stake=_at_stake(inputs.stakes, stores["store_id"], sku_index, today, order),
     )
     return data, _problem(inputs, data, frame, space, rules), skipped
+
+
+def _at_stake(
+    stakes: pd.DataFrame | None, store_ids: pd.Series, skus: pd.Index, today: Bools, order: Ints
+) -> Floats | None:
+    """Return the money at stake by store and SKU on the shelf today; nothing is at stake of what isn't."""
+    if stakes is None:
+        return None
+    rows = pd.Index(store_ids).get_indexer(pd.Index(stakes["store_id"]))
+    columns = skus.get_indexer(pd.Index(stakes["sku"]))
+    known = (rows >= 0) & (columns >= 0)
+    money = np.zeros(today.shape)
+    money[rows[known], columns[known]] = stakes["money"].to_numpy(dtype=float)[known]
+    return np.where(today, money, 0.0)[order]
 
 
 def _not_planned(inputs: RangeInputs, category: str, closed: pd.Series, forecast: set[str]) -> pd.DataFrame:
@@ -357,6 +379,7 @@ def _problem(
         store_planogram=data.planogram,
         centres=_centres(inputs.centres, data, len(frame)),
         order_units=order_units,
+        at_stake=None if data.at_stake is None else _by_planogram(data, data.at_stake),
         limits=_limits(rules, products, names),
     )
 

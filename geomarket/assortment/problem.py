@@ -74,6 +74,8 @@ class RangeProblem:
         Which distribution centre serves a store of which planogram.
     order_units : ndarray of shape (n_skus,)
         Units per period the chain has to sell of a listed SKU.
+    at_stake : ndarray of shape (n_planograms, n_skus)
+        Money per period that is lost elsewhere where the SKU leaves the shelf.
     limits : tuple of Limit
     shared : tuple of int or None
         Numbers of the clusters that take one common range: all their planograms are nested by size. None leaves it
@@ -101,6 +103,7 @@ class RangeProblem:
     store_planogram: Ints | None = None
     centres: Bools | None = None
     order_units: Floats | None = None
+    at_stake: Floats | None = None
     limits: tuple[Limit, ...] = ()
     shared: tuple[int, ...] | None = ()
 
@@ -162,11 +165,15 @@ class RangeProblem:
         """
         worth = self.margin.copy()
         worth[self.largest] -= rules.listing_cost
-        if rules.change_cost == 0 or self.listed_today is None:
-            return worth, 0.0
-        others = self.stores[:, None] - self.listed_today
-        worth += rules.change_cost * (self.listed_today - others)
-        return worth, -rules.change_cost * float(self.listed_today.sum())
+        nothing = 0.0
+        if self.at_stake is not None:
+            worth += self.at_stake
+            nothing -= float(self.at_stake.sum())
+        if rules.change_cost and self.listed_today is not None:
+            others = self.stores[:, None] - self.listed_today
+            worth += rules.change_cost * (self.listed_today - others)
+            nothing -= rules.change_cost * float(self.listed_today.sum())
+        return worth, nothing
 
     def worth(self, facings: Ints, rules: RangeRules) -> float:
         """Money per period of a plan, worked out from the facings alone."""
@@ -183,6 +190,8 @@ class RangeProblem:
         if rules.change_cost and self.listed_today is not None:
             changes = np.where(listed, self.stores[:, None] - self.listed_today, self.listed_today)
             money -= rules.change_cost * float(changes.sum())
+        if self.at_stake is not None:
+            money -= float((self.at_stake * ~listed).sum())
         if rules.range_cost:
             money -= rules.range_cost * self.distinct_ranges(listed)
         return money

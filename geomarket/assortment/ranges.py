@@ -222,6 +222,7 @@ def plan_ranges(
     spaces: pd.DataFrame | None = None,
     substitutes: pd.DataFrame | None = None,
     centres: pd.DataFrame | None = None,
+    stakes: pd.DataFrame | None = None,
     solver: SolverOptions | None = None,
     period: str = "period",
     run: Callable[[Sequence[CategoryJob]], Sequence[CategoryPart | None]] | None = None,
@@ -257,6 +258,9 @@ def plan_ranges(
         sku, substitute, share (0..1; at most 1 in all for a SKU).
     centres : DataFrame, optional
         store_id, centre: the distribution centres that serve a store; needed with ``dc_cost``.
+    stakes : DataFrame, optional
+        store_id, sku, money (per period, at least 0): what is lost elsewhere if the SKU leaves that store's shelf, such
+        as customers who take their whole trade away. Weighed against the margin; no part of the margins reported.
     solver : SolverOptions, optional
         Gap, time limit per category, seed.
     period : str
@@ -299,7 +303,7 @@ def plan_ranges(
     options = solver or SolverOptions()
     if today is None:
         raise TableError("today: no table given. Pass store_id and sku of what each store lists now.")
-    inputs = RangeInputs.of(demand, products, clusters, rules, today, spaces, substitutes, centres)
+    inputs = RangeInputs.of(demand, products, clusters, rules, today, spaces, substitutes, centres, stakes)
     jobs = [
         CategoryJob(inputs.of_category(category), category, rules, options, period)
         for category in inputs.categories

@@ -210,6 +210,9 @@ class CustomerSettings(Section):
     """Heavy shoppers: the top ones who together spend this share of all."""
     medium_share: Share = 0.3
     """Medium shoppers: the next ones who together spend this share; the rest are light."""
+    relationship_risk: Share = 0.05
+    """Share of all that a customer brings who is small in a category and big overall, taken to be lost where what they
+    buy in the category leaves the shelf: an assumption; 0 plans each category by itself."""
     as_of: dt.date | None = None
     """Day recency is counted to; the day after the last basket by default."""
     confidence: float = Field(default=0.9, gt=0, lt=1)

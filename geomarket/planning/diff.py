@@ -62,8 +62,8 @@ STAGES: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "ranges": {
         "tables": ("assortment", "changes", "range_spaces", "gain_over_today"),
-        "inputs": ("sales", "products"),
-        "settings": ("assortment",),
+        "inputs": ("sales", "products", "baskets"),
+        "settings": ("assortment", "customers"),
         "after": ("demand", "store clusters"),
     },
     "promotions": {

@@ -34,6 +34,8 @@ class RangeBrief:
     transference : Transference or None
     overrides : MatchedOverrides or None
         A planner's decisions on these store clusters.
+    stakes : DataFrame or None
+        Of :func:`geomarket.planning.relationship.money_at_stake`.
     """
 
     market: Market
@@ -42,6 +44,7 @@ class RangeBrief:
     clusters: pd.Series
     transference: Transference | None = None
     overrides: MatchedOverrides | None = None
+    stakes: pd.DataFrame | None = None
 
 
 def find_overrides(settings: PlanSettings, clusters: pd.Series, trade: Trade) -> MatchedOverrides | None:
@@ -181,6 +184,7 @@ def find_ranges(
             spaces=_asked_spaces(trade, demand, brief.settings),
             substitutes=substitutes,
             centres=_centres(brief),
+            stakes=brief.stakes,
             solver=SolverOptions(gap=chosen.gap, time_limit=chosen.time_limit),
             period=brief.market.period,
             run=run,

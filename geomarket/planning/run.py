@@ -28,6 +28,7 @@ from geomarket.planning.range_jobs import RangeJobs
 from geomarket.planning.ranging import RangeBrief, find_overrides, find_ranges
 from geomarket.planning.record import manifest_of, store_table
 from geomarket.planning.rehearsal import Rehearsal, rehearse
+from geomarket.planning.relationship import money_at_stake
 from geomarket.planning.targeting import try_targeting
 from geomarket.planning.trade import current_trade
 from geomarket.planning.transfer import find_transference
@@ -254,9 +255,12 @@ class _Run:
                 transferred = with_transfer(self.demand, self.trade.products, transference)
                 self.demand = dataclasses.replace(self.demand, table=transferred)
             overrides = find_overrides(self.settings, self.clusters.labels, self.trade)
+            stakes, said = money_at_stake(self.market, self.settings)
             brief = RangeBrief(
-                self.market, self.trade, self.settings, self.clusters.labels, transference, overrides
+                *(self.market, self.trade, self.settings, self.clusters.labels),
+                *(transference, overrides, stakes),
             )
+            self.notes += said
             found = find_ranges(self.demand.table, brief, self.range_jobs)
             self.ranges = mark_new_skus(found, self.demand)
             self.notes += transference.summary() if transference is not None else [NO_SUBSTITUTION]
