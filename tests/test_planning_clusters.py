@@ -5,6 +5,7 @@ import json
 
 import pandas as pd
 import pytest
+from sklearn.metrics import adjusted_rand_score
 
 from geomarket.errors import SettingsError, TableError
 from geomarket.market import ClusterFiles, PlanSettings, parse_settings, read_cluster_files
@@ -184,3 +185,21 @@ def test_files_of_store_clusters_are_checked(stages, tmp_path):
     tried = store_groups.try_clusterings(features, settings)
     with pytest.raises(TableError, match=r"frozen = 'not.json': .*not a frozen clustering"):
         store_groups.offered_clusterings(tried, features, read_cluster_files(settings), settings)
+
+
+def test_a_category_can_have_store_clusters_of_its_own():
+    market = simulate_market(n_customers=1_000, n_stores=12, n_skus=120, weeks=40, seed=3)
+    plans = {}
+    for category in sorted(market.products["category"].unique())[:2]:
+        text = f'[assortment]\ncategories = ["{category}"]\n[store_clusters]\nscope = "categories"\n'
+        plans[category] = plan = run_plan(
+            market, parse_settings(text + "catchment_weight = 0.0\nn_clusters = 3\nmax_clusters = 4\n")
+        )
+        assert set(plan.demand.table["category"]) == {category}
+        assert set(plan.ranges.table["category"]) == {category}
+        assert set(plan.frontier.categories["category"]) <= {category, "all"}
+        assert category in " ".join(plan.warnings)
+    groups = [plan.store_clusters.labels.sort_index() for plan in plans.values()]
+    assert adjusted_rand_score(*groups) < 0.999
+    with pytest.raises(SettingsError, match=r"names none; products have"):
+        run_plan(market, parse_settings('[store_clusters]\nscope = "categories"\n'))

@@ -243,6 +243,10 @@ class CustomerSettings(Section):
 class StoreClusterSettings(Section):
     """Section ``[store_clusters]``."""
 
+    scope: Literal["shop", "categories"] = "shop"
+    """"shop": stores are grouped, and local is weighed against national, by all they sell. "categories": by the
+    categories named in [assortment] alone, and nothing else is planned; one such plan a category gives each its own
+    store clusters."""
     n_clusters: Literal["auto"] | Annotated[int, Field(ge=1, le=100)] = "auto"
     """Number of store clusters; "auto" takes the frontier's choice."""
     max_clusters: int = Field(default=10, ge=1, le=100)

@@ -30,7 +30,7 @@ from geomarket.planning.record import manifest_of, store_table
 from geomarket.planning.rehearsal import Rehearsal, rehearse
 from geomarket.planning.relationship import money_at_stake
 from geomarket.planning.targeting import try_targeting
-from geomarket.planning.trade import current_trade
+from geomarket.planning.trade import current_trade, trade_in
 from geomarket.planning.transfer import find_transference
 from geomarket.planning.vintages import compare_with_earlier
 from geomarket.planning.whatifs import find_what_ifs
@@ -199,7 +199,10 @@ class _Run:
         """Group the stores that are alike, as far as groups are worth having."""
         market, settings = self.market, self.settings
         with self.watch.stage("Store clusters"):
-            self.trade = trade = current_trade(market)
+            trade = current_trade(market)
+            if settings.store_clusters.scope == "categories":
+                trade = trade_in(trade, settings.assortment.categories)
+            self.trade = trade
             self.features = store_groups.describe_stores(
                 trade, self.hexes, self.catchments, self.neighbourhoods, settings
             )

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import ibis.expr.types as ir
 import pandas as pd
 
 from geomarket import engine
 from geomarket.demand import listing_spans
-from geomarket.errors import NotSupportedError
+from geomarket.errors import NotSupportedError, SettingsError
 from geomarket.market import Market
 
-__all__ = ["Trade", "current_trade"]
+__all__ = ["Trade", "current_trade", "trade_in"]
 
 LIVE_PERIODS = {"week": 13, "month": 3}
 """Without a sale in the last so many periods a store counts as closed and a SKU as discontinued."""
@@ -49,6 +50,37 @@ class Trade:
     today: pd.DataFrame
     periods: list
     notes: tuple[str, ...]
+
+
+def trade_in(trade: Trade, categories: Sequence[str]) -> Trade:
+    """Return the part of the trade that is in some categories, and the stores that sell them.
+
+    Raises
+    ------
+    SettingsError
+        If no category is named, or one that no product has.
+    """
+    known = sorted(trade.products["category"].unique())
+    unknown = sorted(set(categories) - set(known))
+    if unknown or not categories:
+        said = f"names {', '.join(unknown)}, which no product has" if unknown else "names none"
+        raise SettingsError(
+            f'[store_clusters] scope = "categories" groups stores by [assortment] categories, which {said}; '
+            f"products have {', '.join(known)}."
+        )
+    products = trade.products[trade.products["category"].isin(list(categories))].reset_index(drop=True)
+    mine = set(products["sku"])
+    pairs = trade.pairs[trade.pairs["sku"].isin(mine)].reset_index(drop=True)
+    stores = trade.stores[trade.stores["store_id"].isin(pairs["store_id"])].reset_index(drop=True)
+    return replace(
+        trade,
+        sales=trade.sales.filter(trade.sales["sku"].isin(sorted(mine))),
+        stores=stores,
+        products=products,
+        pairs=pairs,
+        today=trade.today[trade.today["sku"].isin(mine)].reset_index(drop=True),
+        notes=(*trade.notes, f"Planned for {', '.join(sorted(categories))} alone, store clusters included."),
+    )
 
 
 def current_trade(market: Market) -> Trade:
