@@ -19,7 +19,15 @@ from geomarket.market.reading import RawTable
 from geomarket.market.schemas import MISSING, limit_reason
 from geomarket.market.small_tables import file_rows, note_read
 
-__all__ = ["clean_baskets", "clean_sales"]
+__all__ = [
+    "MORE_RETURNED",
+    "NO_REVENUE",
+    "NO_UNITS",
+    "OPPOSITE_SIGNS",
+    "clean_baskets",
+    "clean_sales",
+    "note_part_periods",
+]
 
 NO_REVENUE = "units without revenue (zero price)"
 NO_UNITS = "revenue without units"
@@ -97,7 +105,7 @@ def clean_sales(
         f"FROM {checked.view} WHERE fault = 0 AND wanted GROUP BY ALL"
     ).fetchall()
     _count_netting(connection, raw, findings)
-    _count_part_periods(raw, checked, plan.period, findings)
+    note_part_periods((checked.first, checked.last), checked.stamps, raw.total, plan.period, findings)
     connection.execute(
         "CREATE OR REPLACE TABLE sales AS SELECT store_id, sku, period, units, revenue FROM netted_sales "
         "WHERE units > 0 ORDER BY store_id, sku, period"
@@ -369,19 +377,35 @@ def _count_netting(connection: duckdb.DuckDBPyConnection, raw: RawTable, finding
         findings.set_aside("sales", "units", MORE_RETURNED, rows, int(negative), total)
 
 
-def _count_part_periods(raw: RawTable, checked: _Checked, period: str, findings: Findings) -> None:
-    """Say so where daily data begin or end in the middle of a period, or weeks are not ISO weeks."""
-    first, last = checked.first, checked.last
+def note_part_periods(
+    span: tuple[dt.date | None, dt.date | None], stamps: int, total: int, period: str, findings: Findings
+) -> None:
+    """Say so where daily data begin or end in the middle of a period, or weeks are not ISO weeks.
+
+    Parameters
+    ----------
+    span : (first, last)
+        Days of the first and the last sale used.
+    stamps : int
+        On how many days of the week (of the month) sales are dated.
+    total : int
+        Rows of the table.
+    period : {"week", "month"}
+        Grain of the plan.
+    findings : Findings
+        Gets the notes.
+    """
+    first, last = span
     if first is None or last is None:
         return
     starts_whole = first.weekday() == 0 if period == "week" else first.day == 1
     next_day = last + dt.timedelta(days=1)
     ends_whole = next_day.weekday() == 0 if period == "week" else next_day.day == 1
-    if checked.stamps == 1:
+    if stamps == 1:
         if period == "week" and not starts_whole:
             words = f"weeks are dated by their {_WEEKDAYS[first.weekday()]}"
             message = f"sales: {words}; each counts as the week, Monday to Sunday, it lies in."
-            findings.note("sales", "period", "weeks not dated by Monday", 0, raw.total, KEPT, message)
+            findings.note("sales", "period", "weeks not dated by Monday", 0, total, KEPT, message)
         return
     ends = [] if starts_whole else [f"the first {period} begins on {first}"]
     if not ends_whole:
@@ -390,4 +414,4 @@ def _count_part_periods(raw: RawTable, checked: _Checked, period: str, findings:
         message = (
             f"sales: {' and '.join(ends)}: not a whole {period}. Set start and end in [plan] to leave it out."
         )
-        findings.note("sales", "period", "part of a period", 0, raw.total, KEPT, message)
+        findings.note("sales", "period", "part of a period", 0, total, KEPT, message)

@@ -23,6 +23,13 @@ import ibis
 import ibis.expr.types as ir
 
 from geomarket.errors import MissingDataError, SettingsError, TableError
+from geomarket.market.big_tables import (
+    MORE_RETURNED,
+    NO_REVENUE,
+    NO_UNITS,
+    OPPOSITE_SIGNS,
+    note_part_periods,
+)
 from geomarket.market.column_types import cure_of
 from geomarket.market.context import Context, KnownIds
 from geomarket.market.contract import TABLES, Column
@@ -36,15 +43,9 @@ __all__ = ["SparkTables", "open_spark"]
 
 _log = logging.getLogger(__name__)
 
-NO_REVENUE = "units without revenue (zero price)"
-NO_UNITS = "revenue without units"
-OPPOSITE_SIGNS = "units and revenue have opposite signs"
-MORE_RETURNED = "more returned than sold in the period"
-
 _NULL_WORDS = ("", "na", "n/a", "nan", "null", "none")
 _ISO_DAY = r"^[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}"
 _WHOLE_LIMIT = float(2**53)
-_WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
 def open_spark(settings: EngineSettings) -> tuple[Any, str]:
@@ -411,31 +412,9 @@ class SparkTables:
                 for row in below.to_pandas().itertuples()
             ]
             self.findings.set_aside("sales", "units", MORE_RETURNED, rows, int(found["negative"]), total)
-        self._note_part_periods(counts)
+        note_part_periods((counts.first, counts.last), counts.stamps, total, plan.period, self.findings)
         kept = netted.filter(netted.units > 0)
         return kept.select("store_id", "sku", "period", "units", "revenue")
-
-    def _note_part_periods(self, counts: _Counts) -> None:
-        period = self.context.settings.plan.period
-        first, last, total = counts.first, counts.last, counts.total
-        if first is None or last is None:
-            return
-        starts_whole = first.weekday() == 0 if period == "week" else first.day == 1
-        next_day = last + dt.timedelta(days=1)
-        ends_whole = next_day.weekday() == 0 if period == "week" else next_day.day == 1
-        if counts.stamps == 1:
-            if period == "week" and not starts_whole:
-                words = f"weeks are dated by their {_WEEKDAYS[first.weekday()]}"
-                message = f"sales: {words}; each counts as the week, Monday to Sunday, it lies in."
-                self.findings.note("sales", "period", "weeks not dated by Monday", 0, total, KEPT, message)
-            return
-        ends = [] if starts_whole else [f"the first {period} begins on {first}"]
-        if not ends_whole:
-            ends.append(f"the last {period} ends on {last}")
-        if ends:
-            words = " and ".join(ends)
-            message = f"sales: {words}: not a whole {period}. Set start and end in [plan] to leave it out."
-            self.findings.note("sales", "period", "part of a period", 0, total, KEPT, message)
 
     def _lines(self, used: ir.Table, counts: _Counts) -> ir.Table:
         found = used.aggregate(
