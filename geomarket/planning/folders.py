@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import filelock
 
 from geomarket.errors import SettingsError
 
-__all__ = ["MANIFEST", "SIGNATURE", "claim_folder", "hold_folder", "replacing"]
+__all__ = ["MANIFEST", "SIGNATURE", "claim_folder", "clear_leftovers", "hold_folder", "replacing"]
 
 MANIFEST = "manifest.json"
 SIGNATURE = "geomarket plan"
@@ -87,6 +88,18 @@ def hold_folder(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Remove what a killed run was writing when it was killed: nothing of it ever had its final name.
+
+    Only the run that holds the folder (:func:`hold_folder`) may do this.
+    """
+    for left in sorted(folder.rglob(".*.part"), reverse=True):
+        if left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ from geomarket.planning.campaigns import CAMPAIGNS, campaign_files, write_campai
 from geomarket.planning.classification import SCHEME_FILE, scheme_text
 from geomarket.planning.clusters import CLUSTERS_FILE, clusters_text
 from geomarket.planning.dictionary import table_dictionary
-from geomarket.planning.folders import MANIFEST, SIGNATURE, replacing
+from geomarket.planning.folders import MANIFEST, SIGNATURE, clear_leftovers, replacing
 from geomarket.planning.people import people_tables
 from geomarket.planning.plan import Plan
 
@@ -70,7 +70,7 @@ def write_outputs(
             raise SettingsError(
                 f"{folder / name} was not written by geomarket. Move it, or name another --out."
             )
-    (folder / MANIFEST).unlink(missing_ok=True)
+    clear_leftovers(folder)
     # from here until the end the folder stays recognisably ours, also after a crash
     _write_json({"written_by": SIGNATURE, "complete": False}, folder / MANIFEST)
     written = []
@@ -113,7 +113,7 @@ def _write_folders(
     """Fill each folder beside its place and put it there when it is whole."""
     for name in _EXTRA_FOLDERS:
         if name not in folders and (folder / name / _OURS).exists():
-            shutil.rmtree(folder / name, ignore_errors=True)
+            _remove(folder / name)
     written = []
     for name, fill in folders.items():
         aside = folder / f".{name}.{secrets.token_hex(4)}.part"
@@ -122,12 +122,20 @@ def _write_folders(
             (aside / _OURS).write_text(
                 "Written by a geomarket plan; replaced as a whole.\n", encoding="utf-8"
             )
-            shutil.rmtree(folder / name, ignore_errors=True)
+            if (folder / name).exists():
+                _remove(folder / name)
             aside.rename(folder / name)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
         written.append(folder / name)
     return written
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder of ours; one that is killed meanwhile leaves no folder under that name."""
+    going = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.part")
+    folder.rename(going)
+    shutil.rmtree(going, ignore_errors=True)
 
 
 def plan_tables(plan: Plan) -> dict[str, pd.DataFrame]:
