@@ -1,7 +1,7 @@
 """Every setting of a plan, with its default: the sections of ``plan.toml`` as pydantic models.
 
-The sections of the stages are in :mod:`geomarket.market.stage_settings`; this module holds the plan
-itself, where its tables are and how strict to be with them.
+The sections of the stages are in :mod:`geomarket.market.stage_settings` and :mod:`geomarket.market.offer_settings`;
+this module holds the plan itself, where its tables are and how strict to be with them.
 """
 
 from __future__ import annotations
@@ -13,6 +13,12 @@ from typing import Any, Literal
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from geomarket.market.contract import FIRST_AND_LAST_YEAR, TABLES
+from geomarket.market.offer_settings import (
+    FairnessSettings,
+    MeasurementSettings,
+    PromotionSettings,
+    TargetingSettings,
+)
 from geomarket.market.spelling import did_you_mean
 from geomarket.market.stage_settings import (
     AssortmentSettings,
@@ -20,17 +26,13 @@ from geomarket.market.stage_settings import (
     CustomerSettings,
     DemandSettings,
     EngineSettings,
-    FairnessSettings,
     FrontierSettings,
     HexSettings,
-    MeasurementSettings,
     NeighbourhoodSettings,
     PrivacySettings,
-    PromotionSettings,
     ReportSettings,
     Section,
     StoreClusterSettings,
-    TargetingSettings,
 )
 
 __all__ = [

@@ -17,7 +17,7 @@ from geomarket.demand import Demand
 from geomarket.errors import NotSupportedError
 from geomarket.hexes import points_to_cells
 from geomarket.market import Market, PlanSettings
-from geomarket.market.stage_settings import PromotionSettings
+from geomarket.market.offer_settings import PromotionSettings
 from geomarket.neighbourhoods import Neighbourhoods
 from geomarket.planning.trade import Trade
 from geomarket.promotions import (

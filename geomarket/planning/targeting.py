@@ -14,7 +14,7 @@ from geomarket.customers import channel_response, place_customers
 from geomarket.errors import NotSupportedError, SettingsError
 from geomarket.hexes import Hexes
 from geomarket.market import Market, PlanSettings
-from geomarket.market.stage_settings import TargetingSettings
+from geomarket.market.offer_settings import TargetingSettings
 from geomarket.neighbourhoods import Neighbourhoods
 from geomarket.planning.trade import Trade
 from geomarket.promotions import PromotionPlan, PromotionResponse
