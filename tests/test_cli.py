@@ -1,6 +1,7 @@
 """The command line: exit codes, messages, and the template that runs as it is."""
 
 import json
+import os
 import signal
 
 import pytest
@@ -182,3 +183,23 @@ def test_workers_do_not_change_the_bytes(finished):
     run = runner.invoke(app, [*arguments, "--out", str(base / "two"), "--jobs", "2"])
     assert run.exit_code == 0, run.output
     assert contents(base / "two") == contents(base / "out")
+
+
+def test_threads_of_the_machine_do_not_change_the_bytes(template, tmp_path):
+    found = []
+    for threads in ("1", "2"):
+        out = tmp_path / threads
+        started = run_process(
+            *(
+                "plan",
+                str(template / "plan.toml"),
+                "--out",
+                str(out),
+                "--checkpoints",
+                str(tmp_path / "kept"),
+            ),
+            env={**os.environ, "OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads},
+        )
+        assert started.wait(timeout=300) == 0, started.stderr.read()
+        found.append(contents(out))
+    assert found[0] == found[1]

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable
 
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from geomarket.customers import Penetration
 from geomarket.demand import with_transfer
@@ -108,15 +109,17 @@ def run_plan(
         keeper or Keeper(),
         jobs,
     )
-    run.find_places()
-    run.find_people()
-    run.find_catchments()
-    run.group_stores()
-    run.forecast()
-    run.choose_ranges()
-    run.plan_offers()
-    run.prove()
-    return run.finished()
+    # Sums depend on how many threads share them, and plans on sums: the same bytes whatever the machine is set to.
+    with threadpool_limits(limits=1):
+        run.find_places()
+        run.find_people()
+        run.find_catchments()
+        run.group_stores()
+        run.forecast()
+        run.choose_ranges()
+        run.plan_offers()
+        run.prove()
+        return run.finished()
 
 
 class _Run:
