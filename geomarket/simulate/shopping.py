@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from geomarket.simulate.people import Customers, Trips
 from geomarket.simulate.settings import SimulationSettings
-from geomarket.simulate.trade import Trade
+from geomarket.simulate.trade import Lines, Trade
 from geomarket.simulate.types import TYPES
 
-__all__ = ["Baskets", "build_baskets"]
+__all__ = ["Baskets", "StoreTrips", "build_baskets", "store_baskets", "trips_by_store"]
 
 # At most this share of a store's weekly units goes to card customers, and this much more than they mean to spend is
 # laid out for them, so that nearly every trip finds its money's worth.
@@ -32,7 +33,7 @@ class Baskets:
 
 
 @dataclass(frozen=True)
-class _StoreTrips:
+class StoreTrips:
     """Card trips to one store: their rows among all trips, week, customer's type and money in cents."""
 
     row: np.ndarray
@@ -57,36 +58,41 @@ def build_baskets(
     taste : ndarray of shape (n_types, n_skus)
         Relative taste (not log) of each type for each SKU.
     """
-    by_store = np.argsort(trips.store, kind="stable")
-    trip_ends = np.searchsorted(trips.store[by_store], np.arange(settings.n_stores + 1))
-    line_ends = np.searchsorted(trade.store, np.arange(settings.n_stores + 1))
-    parts = []
-    for store in range(settings.n_stores):
-        row = by_store[trip_ends[store] : trip_ends[store + 1]]
-        visits = _StoreTrips(row, trips.day[row] // 7, customers.type[trips.customer[row]], trips.cents[row])
-        lines = slice(line_ends[store], line_ends[store + 1])
-        parts.append(
-            _store_baskets(settings.stream("baskets", store), trade, lines, visits, settings.weeks, taste)
-        )
-    trip, sku, units, cents = (np.concatenate(columns) for columns in zip(*parts))
+    ends = np.searchsorted(trade.store, np.arange(settings.n_stores + 1))
+    parts = [
+        store_baskets(settings, store, trade.lines(slice(ends[store], ends[store + 1])), visits, taste)
+        for store, visits in enumerate(trips_by_store(settings, customers, trips))
+    ]
+    trip, sku, units, cents = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("trip", "sku", "units", "cents")
+    )
     order = np.argsort(trip, kind="stable")
     return Baskets(trip[order], sku[order], units[order], cents[order])
 
 
-def _store_baskets(
-    rng: np.random.Generator, trade: Trade, lines: slice, visits: _StoreTrips, weeks: int, taste: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return (trip, sku, units, cents) of one store's card trips, in order of trip and SKU."""
-    n_types = len(TYPES)
+def trips_by_store(settings: SimulationSettings, customers: Customers, trips: Trips) -> Iterator[StoreTrips]:
+    """Yield the card trips to one store after the other."""
+    by_store = np.argsort(trips.store, kind="stable")
+    ends = np.searchsorted(trips.store[by_store], np.arange(settings.n_stores + 1))
+    for store in range(settings.n_stores):
+        row = by_store[ends[store] : ends[store + 1]]
+        yield StoreTrips(row, trips.day[row] // 7, customers.type[trips.customer[row]], trips.cents[row])
+
+
+def store_baskets(
+    settings: SimulationSettings, store: int, lines: Lines, visits: StoreTrips, taste: np.ndarray
+) -> Baskets:
+    """Return the lines of one store's card trips, in order of trip and SKU; as :func:`build_baskets` does."""
+    rng, weeks, n_types = settings.stream("baskets", store), settings.weeks, len(TYPES)
     money = np.bincount(visits.week * n_types + visits.type, visits.cents, weeks * n_types).reshape(
         weeks, n_types
     )
-    week, sold, price = trade.week[lines], trade.units[lines], trade.cents[lines].astype(np.int64)
+    week, sold, price = lines.week, lines.units, lines.cents.astype(np.int64)
     takings = np.bincount(week, sold * price, weeks)
     wanted = np.divide(_SLACK * money.sum(axis=1), takings, out=np.zeros(weeks), where=takings > 0)
     carded = rng.binomial(sold, np.minimum(wanted, _MOST_CARD_SHARE)[week])
     unit = np.repeat(np.arange(len(carded)), carded)
-    week, sku, cents = week[unit], trade.sku[lines][unit], price[unit]
+    week, sku, cents = week[unit], lines.sku[unit], price[unit]
     weight = taste * _balance(money.sum(axis=0), np.bincount(sku, cents, taste.shape[1]), taste)[:, None]
     liking = np.cumsum(money[week] * weight.T[sku], axis=1)
     kind = (liking < rng.random(len(unit))[:, None] * liking[:, -1:]).sum(axis=1).clip(0, n_types - 1)
@@ -99,7 +105,7 @@ def _store_baskets(
     trip, sku, cents = trip[order], sku[order], cents[order]
     starts = np.flatnonzero(np.append(True, (trip[1:] != trip[:-1]) | (sku[1:] != sku[:-1]))[: len(trip)])
     units = np.diff(np.append(starts, len(trip)))
-    return trip[starts], sku[starts], units, cents[starts]
+    return Baskets(trip[starts], sku[starts], units, cents[starts])
 
 
 def _balance(money: np.ndarray, takings: np.ndarray, taste: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,17 @@ from geomarket.simulate.products import Range
 from geomarket.simulate.settings import SimulationSettings
 from geomarket.simulate.types import RESPONSE_TERMS, response_effects
 
-__all__ = ["CANNIBALISATION", "HALO", "PRICE_FACTOR", "Trade", "build_trade"]
+__all__ = [
+    "CANNIBALISATION",
+    "HALO",
+    "PRICE_FACTOR",
+    "Lines",
+    "StoreTrade",
+    "Trade",
+    "build_trade",
+    "promotion_table",
+    "trade_by_store",
+]
 
 # Category elasticity relative to the types' own, in the order of CATEGORIES; mean 1.
 PRICE_FACTOR = np.array([1.10, 0.90, 0.80, 1.15, 1.05, 0.90, 1.15, 0.95])
@@ -34,6 +45,40 @@ _MECHANICS = np.array(
 )
 _STORE_WEEK_SPREAD = 0.05
 _PAIR_WEEK_SPREAD = 0.10
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Lines of sales of one store, int32 each: SKU (column), week, units sold (at least 1), cents a unit."""
+
+    sku: np.ndarray
+    week: np.ndarray
+    units: np.ndarray
+    cents: np.ndarray
+
+    @property
+    def takings(self) -> np.ndarray:
+        """Money of each line in cents, int64."""
+        return self.units.astype(np.int64) * self.cents
+
+
+@dataclass(frozen=True)
+class StoreTrade:
+    """What one store sold.
+
+    Attributes
+    ----------
+    lines : Lines
+    expected, if_listed : ndarray of shape (n_skus,)
+        The store's rows of those of :class:`Trade`.
+    promotions : tuple of ndarray
+        Store, SKU, week, depth, mechanic, display and mailer of every offer it ran.
+    """
+
+    lines: Lines
+    expected: np.ndarray
+    if_listed: np.ndarray
+    promotions: tuple[np.ndarray, ...]
 
 
 @dataclass(frozen=True)
@@ -65,6 +110,10 @@ class Trade:
     if_listed: np.ndarray
     promotions: pd.DataFrame
 
+    def lines(self, rows: slice) -> Lines:
+        """Return some lines, of one store."""
+        return Lines(self.sku[rows], self.week[rows], self.units[rows], self.cents[rows])
+
     @property
     def takings(self) -> np.ndarray:
         """Money of each line in cents, int64."""
@@ -74,14 +123,30 @@ class Trade:
 def build_trade(
     settings: SimulationSettings, network: Network, skus: Range, demand: Demand, periods: np.ndarray
 ) -> Trade:
-    """Return sales and promotions, store by store, each store from its own random stream."""
+    """Return sales and promotions of the whole chain."""
+    stores = list(trade_by_store(settings, network, skus, demand))
+    columns = {
+        name: np.concatenate([getattr(store.lines, name) for store in stores])
+        for name in ("sku", "week", "units", "cents")
+    }
+    return Trade(
+        store=np.repeat(np.arange(len(stores), dtype=np.int32), [len(store.lines.sku) for store in stores]),
+        **columns,
+        expected=np.stack([store.expected for store in stores]),
+        if_listed=np.stack([store.if_listed for store in stores]),
+        promotions=promotion_table([store.promotions for store in stores], network, skus, periods),
+    )
+
+
+def trade_by_store(
+    settings: SimulationSettings, network: Network, skus: Range, demand: Demand
+) -> Iterator[StoreTrade]:
+    """Yield the trade of one store after the other, each from its own random stream."""
     effects = network.mix @ response_effects(settings.localisation)
     calendar = _Calendar(settings, skus)
     base_cents = np.rint(skus.products["price"].to_numpy() * 100).astype(np.int64)
     region = pd.Categorical(network.stores["promo_region"], categories=PROMO_REGIONS).codes
     large = network.stores["format"].eq("hypermarket").to_numpy()
-    expected, if_listed = np.zeros(demand.rate.shape), np.zeros(demand.rate.shape)
-    lines, promotions = [], []
     for store in range(len(demand.rate)):
         rng = settings.stream("sales", store)
         listed = _listed(demand, store, settings.weeks)
@@ -92,13 +157,13 @@ def build_trade(
         units = rng.poisson(mean)
         sku, week = np.nonzero(units)
         cents = np.rint(base_cents[:, None] * (1 - plan.depth)).astype(np.int64)
-        expected[store], if_listed[store] = mean.sum(axis=1), throughout.mean(axis=1)
-        line = (np.full(len(sku), store), sku, week, units[sku, week], cents[sku, week])
-        lines.append([column.astype(np.int32) for column in line])
-        promotions.append(_promotion_lines(store, plan, listed))
-    store_of, sku_of, week_of, sold, paid = (np.concatenate(parts) for parts in zip(*lines))
-    table = _promotion_table(promotions, network, skus, periods)
-    return Trade(store_of, sku_of, week_of, sold, paid, expected, if_listed, table)
+        columns = (sku, week, units[sku, week], cents[sku, week])
+        yield StoreTrade(
+            Lines(*(column.astype(np.int32) for column in columns)),
+            expected=mean.sum(axis=1),
+            if_listed=throughout.mean(axis=1),
+            promotions=_promotion_lines(store, plan, listed),
+        )
 
 
 @dataclass(frozen=True)
@@ -215,9 +280,10 @@ def _promotion_lines(store: int, plan: _StorePlan, listed: np.ndarray) -> tuple[
     )
 
 
-def _promotion_table(
-    lines: list[tuple[np.ndarray, ...]], network: Network, skus: Range, periods: np.ndarray
+def promotion_table(
+    lines: Sequence[tuple[np.ndarray, ...]], network: Network, skus: Range, periods: np.ndarray
 ) -> pd.DataFrame:
+    """Return the offers of some stores as the market's table."""
     store, sku, week, depth, mechanic, display, mailer = (np.concatenate(parts) for parts in zip(*lines))
     return pd.DataFrame(
         {
