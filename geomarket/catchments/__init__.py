@@ -4,6 +4,7 @@ from geomarket.catchments.distances import distance_pairs, great_circle_km, near
 from geomarket.catchments.huff import Huff
 from geomarket.catchments.mapping import Catchments, map_catchments
 from geomarket.catchments.mci import fit_log_centred
+from geomarket.catchments.observed import observed_areas
 from geomarket.catchments.reach import distance_decay, store_overlap, store_reach
 from geomarket.catchments.streaming import Evaluation, evaluate
 from geomarket.catchments.trade_areas import trade_areas
@@ -24,6 +25,7 @@ __all__ = [
     "great_circle_km",
     "map_catchments",
     "nearest_stores",
+    "observed_areas",
     "rank_sites",
     "store_overlap",
     "store_reach",

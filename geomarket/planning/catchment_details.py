@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import geopandas as gpd
@@ -14,6 +14,7 @@ from geomarket.catchments import (
     Catchments,
     distance_decay,
     find_voids,
+    observed_areas,
     store_overlap,
     store_reach,
     stores_in_areas,
@@ -62,6 +63,9 @@ class CatchmentDetails(Result):
     whitespace : DataFrame
         cell, place, neighbourhood, name, population, market, own_share, whitespace, nearest_store, nearest_own_km:
         the hexagons with most trade that goes elsewhere.
+    observed : DataFrame
+        store_id, cell, band, joined, shown: trade areas of known customers' trips, hexagons with few of them joined
+        (see :func:`geomarket.catchments.observed_areas`); no rows where trips are not known.
     """
 
     table: pd.DataFrame
@@ -72,6 +76,7 @@ class CatchmentDetails(Result):
     whitespace: pd.DataFrame
     unit: str
     notes: tuple[str, ...] = ()
+    observed: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     def summary(self) -> list[str]:
         """Return reach, strongest overlap and largest whitespace in words."""
@@ -146,6 +151,9 @@ def describe_catchments(
         whitespace=_whitespace(catchments, own, market, hexes, neighbourhoods),
         unit=catchments.unit,
         notes=tuple(notes),
+        observed=pd.DataFrame()
+        if seen is None
+        else observed_areas(seen, hexes.table["cell"].to_numpy(), bands, k=settings.privacy.k),
     )
 
 

@@ -6,6 +6,7 @@ __all__ = ["COLUMNS_OF", "MEANINGS"]
 
 MEANINGS = {
     "catchment_stores": "One row per own store: reach, trade area, strongest overlap, twin and what it lacks.",
+    "catchments_observed": "One row per store and hexagon that most of its known customers' trips come from.",
     "catchment_decay": "One row per distance from the store: share of trade, modelled and observed.",
     "store_overlap": "One row per pair of own stores that live on the same places.",
     "twin_areas": "One row per own store and store most like it in who shops there.",
@@ -52,6 +53,11 @@ COLUMNS_OF = {
         "twin": "Own store most like it in who shops there.",
         "twin_distance": "0: the same mix of neighbourhood types; 1: nothing in common.",
         "voids": "Formats absent from its trade area that most areas like it have.",
+    },
+    "catchments_observed": {
+        "band": "Smallest share of known customers' trips the hexagon belongs to.",
+        "joined": "Hexagons joined with it, so that they stand for enough customers together.",
+        "shown": "Share of the store's trips from places with enough customers; wider bands are not drawn.",
     },
     "catchment_decay": {
         "from": "Lower end of the distance, km.",

@@ -185,6 +185,8 @@ def plan_tables(plan: Plan) -> dict[str, pd.DataFrame]:
         tables["store_overlap"] = plan.catchment_details.overlap
         tables["twin_areas"] = plan.catchment_details.twins
         tables["whitespace"] = plan.catchment_details.whitespace
+        if len(plan.catchment_details.observed):
+            tables["catchments_observed"] = plan.catchment_details.observed
     if plan.whatifs is not None:
         tables["what_ifs"] = plan.whatifs.table
         tables["what_if_stores"] = plan.whatifs.stores
