@@ -304,6 +304,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "simulate": [
             "SimulatedTruth",
             "simulate_market",
+            "write_simulated_market",
         ],
         "store_clusters": [
             "ClusterMoves",

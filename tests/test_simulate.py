@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from functools import lru_cache
+from pathlib import Path
 
 import ibis
 import numpy as np
@@ -16,10 +18,11 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
 
 from geomarket.errors import SettingsError
+from geomarket.market import load_market
 from geomarket.market.connection import BASKETS_SCHEMA, SALES_SCHEMA
 from geomarket.market.contract import TABLES
 from geomarket.market.model import Market
-from geomarket.simulate import SimulatedTruth, simulate_market
+from geomarket.simulate import SimulatedTruth, simulate_market, write_simulated_market
 from geomarket.simulate.geography import build_city, km_between
 
 SMALL = {"n_customers": 1_200, "n_stores": 12, "n_skus": 80, "weeks": 30}
@@ -595,3 +598,50 @@ def test_store_totals_are_the_sales_of_each_year() -> None:
 def test_bad_arguments_are_refused(argument: dict[str, object], words: str) -> None:
     with pytest.raises(SettingsError, match=words):
         simulate_market(**{**SMALL, **argument})
+
+
+def test_files_of_a_simulated_market_hold_the_same_market(tmp_path: Path) -> None:
+    """Written store by store and read back, every table is the one made in memory."""
+    size = {"n_customers": 800, "n_stores": 8, "n_skus": 60, "weeks": 20, "seed": 3}
+    told: list[tuple[int, int]] = []
+    plan = write_simulated_market(
+        tmp_path / "city", **size, on_store=lambda done, of: told.append((done, of))
+    )
+    market, made = load_market(plan, today=dt.date(2024, 1, 1)), simulate_market(**size)
+    assert told[-1] == (8, 8)
+    for name in (
+        "stores",
+        "competitors",
+        "products",
+        "customers",
+        "contacts",
+        "store_totals",
+        "travel",
+        "points",
+    ):
+        read, known = getattr(market, name), getattr(made, name)
+        shared = [column for column in known.columns if column in read.columns]
+        assert set(known.columns) <= set(read.columns), name
+        pd.testing.assert_frame_equal(read[shared], known[shared], check_dtype=False, obj=name)
+    keys = ["store_id", "sku", "period"]
+    pd.testing.assert_frame_equal(
+        market.promotions.sort_values(keys, ignore_index=True)[made.promotions.columns],
+        made.promotions.sort_values(keys, ignore_index=True),
+        check_dtype=False,
+    )
+    for name, keys in (("sales", ["store_id", "sku", "period"]), ("baskets", ["basket_id", "sku"])):
+        read, known = (getattr(m, name).order_by(keys).execute() for m in (market, made))
+        pd.testing.assert_frame_equal(read, known[read.columns], check_dtype=False, obj=name)
+    for read, known in zip(market.areas, made.areas):
+        assert [v for v in read.variables if v.kind != "count"] == [
+            v for v in known.variables if v.kind != "count"
+        ]
+        assert (read.population, read.vintage, read.name) == (known.population, known.vintage, known.name)
+        figures = [variable.column for variable in known.variables]
+        pd.testing.assert_frame_equal(
+            pd.DataFrame(read.frame).set_index("area_id")[figures],
+            pd.DataFrame(known.frame).set_index("area_id")[figures],
+            check_dtype=False,
+            check_index_type=False,
+        )
+    assert market.quarantine.empty

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel
@@ -40,7 +40,7 @@ _TITLES = {
 def plan_toml(
     values: Mapping[str, Mapping[str, Any]],
     tables: Mapping[str, Mapping[str, Any]],
-    areas: Mapping[str, Any],
+    areas: Mapping[str, Any] | Sequence[Mapping[str, Any]],
 ) -> str:
     """Write a plan.toml in which every setting stands with its meaning.
 
@@ -50,8 +50,8 @@ def plan_toml(
         Section -> key -> value, for settings that are to differ from their default; all others stand as comments.
     tables : mapping
         Table -> settings of its section. Tables not named stand as comments.
-    areas : mapping
-        Settings of one area layer.
+    areas : mapping, or a sequence of them
+        Settings of one area layer, or of several.
 
     Returns
     -------
@@ -66,7 +66,8 @@ def plan_toml(
         if section == "tables":
             lines += _tables(tables)
         elif section == "areas":
-            lines += _areas(areas)
+            layers = [areas] if isinstance(areas, Mapping) else areas
+            lines += [line for first, layer in enumerate(layers) for line in _areas(layer, told=first > 0)]
         else:
             lines += ["", "", f"# {_TITLES[section]}.", f"[{section}]"]
             lines += _keys(_section(section), values.get(section, {}))
@@ -125,7 +126,12 @@ def _default_path(table: str) -> str:
     return "boundaries.geojson" if table == "boundaries" else f"{table}.csv"
 
 
-def _areas(areas: Mapping[str, Any]) -> list[str]:
+def _areas(areas: Mapping[str, Any], told: bool) -> list[str]:
+    if told:
+        given = [
+            line for key in AreaSettings.model_fields if key in areas for line in _assignment(key, areas[key])
+        ]
+        return ["", "[[areas]]", *given]
     lines = [
         "",
         "",

@@ -10,15 +10,17 @@ import pandas as pd
 from geomarket.market.model import Market
 from geomarket.simulate.catalogue import CATEGORIES, OWN_CHAIN
 from geomarket.simulate.census import area_layers
-from geomarket.simulate.geography import CITY
+from geomarket.simulate.demand import Demand
+from geomarket.simulate.geography import CITY, City
+from geomarket.simulate.network import Network
 from geomarket.simulate.people import build_contacts
 from geomarket.simulate.products import ATTRIBUTES
 from geomarket.simulate.settings import SimulationSettings
-from geomarket.simulate.tables import load_tables, yearly_totals
+from geomarket.simulate.tables import load_tables, weekly_money, yearly_totals
 from geomarket.simulate.truth import tell_truth
-from geomarket.simulate.world import FIRST_DAY, World, build_world
+from geomarket.simulate.world import FIRST_DAY, build_world, people_of
 
-__all__ = ["simulate_market"]
+__all__ = ["boundary_lines", "own_stores", "simulate_market", "weighted_points"]
 
 
 def simulate_market(
@@ -83,20 +85,20 @@ def simulate_market(
     sales, baskets = load_tables(world)
     return Market(
         name=f"{CITY} (simulated)",
-        stores=_stores(world),
+        stores=own_stores(world.network, world.demand),
         competitors=world.network.competitors,
         products=world.skus.products,
         sales=sales,
         period="week",
-        areas=area_layers(settings, world.city, world.people),
-        store_totals=yearly_totals(world),
+        areas=area_layers(settings, world.city, people_of(settings)),
+        store_totals=yearly_totals(settings, world.network, world.periods, weekly_money(world)),
         customers=world.customers.table,
         baskets=baskets,
         contacts=build_contacts(settings, world.customers, FIRST_DAY),
         promotions=world.trade.promotions,
-        points=_points(world),
+        points=weighted_points(settings, world.city),
         travel=world.network.travel,
-        boundaries=_boundaries(world),
+        boundaries=boundary_lines(world.city),
         product_attributes=ATTRIBUTES,
         currency="€",
         simulated=True,
@@ -106,22 +108,23 @@ def simulate_market(
     )
 
 
-def _stores(world: World) -> pd.DataFrame:
-    """Own stores with the shelf width of each category."""
+def own_stores(network: Network, demand: Demand) -> pd.DataFrame:
+    """Return own stores with the shelf width of each category."""
     names = [
         "shelf_cm_" + "_".join(name.lower().replace(",", "").replace("-", " ").split()) for name in CATEGORIES
     ]
-    shelves = pd.DataFrame(world.demand.shelf_cm, columns=names)
-    return pd.concat([world.network.stores, shelves], axis=1)
+    shelves = pd.DataFrame(demand.shelf_cm, columns=names)
+    return pd.concat([network.stores, shelves], axis=1)
 
 
-def _points(world: World) -> pd.DataFrame:
-    points = world.city.points
-    return points[["lon", "lat"]].assign(weight=(points["weight"] * world.people).round(1))
+def weighted_points(settings: SimulationSettings, city: City) -> pd.DataFrame:
+    """Return the market's table of population points."""
+    return city.points[["lon", "lat"]].assign(weight=(city.points["weight"] * people_of(settings)).round(1))
 
 
-def _boundaries(world: World) -> gpd.GeoDataFrame:
-    districts = world.city.districts
+def boundary_lines(city: City) -> gpd.GeoDataFrame:
+    """Return the lines of the city's districts."""
+    districts = city.districts
     return gpd.GeoDataFrame(
         {"name": districts["name"]}, geometry=districts.geometry.boundary, crs=districts.crs
     )

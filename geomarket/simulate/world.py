@@ -15,7 +15,7 @@ from geomarket.simulate.settings import SimulationSettings
 from geomarket.simulate.shopping import Baskets, build_baskets
 from geomarket.simulate.trade import Trade, build_trade
 
-__all__ = ["FIRST_DAY", "World", "build_world"]
+__all__ = ["FIRST_DAY", "World", "build_world", "people_of", "relative_taste", "weeks_of"]
 
 FIRST_DAY = np.datetime64("2023-01-02", "D")  # an ISO Monday
 _PEOPLE = 820_000
@@ -29,8 +29,6 @@ class World:
     ----------
     settings : SimulationSettings
         What it was made from.
-    people : int
-        Residents of the city.
     periods : ndarray of datetime64[ns], shape (weeks,)
         First day of each week.
     taste : ndarray of shape (n_types, n_skus)
@@ -40,7 +38,6 @@ class World:
     """
 
     settings: SimulationSettings
-    people: int
     periods: np.ndarray
     taste: np.ndarray
     city: City
@@ -66,12 +63,11 @@ def build_world(settings: SimulationSettings) -> World:
     customers = build_customers(settings, city, network, FIRST_DAY)
     trips = build_trips(settings, network, customers)
     demand = build_demand(settings, network, skus, card_money=float(trips.cents.sum()) / 100)
-    periods = (FIRST_DAY + np.arange(settings.weeks) * np.timedelta64(7, "D")).astype("datetime64[ns]")
+    periods = weeks_of(settings)
     trade = build_trade(settings, network, skus, demand, periods)
-    taste = _relative_taste(settings, network, skus)
+    taste = relative_taste(settings, network, skus)
     return World(
         settings=settings,
-        people=max(_PEOPLE, 4 * settings.n_customers),
         periods=periods,
         taste=taste,
         city=city,
@@ -85,7 +81,18 @@ def build_world(settings: SimulationSettings) -> World:
     )
 
 
-def _relative_taste(settings: SimulationSettings, network: Network, skus: Range) -> np.ndarray:
+def people_of(settings: SimulationSettings) -> int:
+    """Return the residents of the city."""
+    return max(_PEOPLE, 4 * settings.n_customers)
+
+
+def weeks_of(settings: SimulationSettings) -> np.ndarray:
+    """Return the first day of each week."""
+    return (FIRST_DAY + np.arange(settings.weeks) * np.timedelta64(7, "D")).astype("datetime64[ns]")
+
+
+def relative_taste(settings: SimulationSettings, network: Network, skus: Range) -> np.ndarray:
+    """Return the liking of each type for each SKU, shape (n_types, n_skus); 1 is the average of the chain's trade."""
     if settings.localisation != "strong":
         return np.ones_like(skus.taste)
     taste = np.exp(skus.taste)
