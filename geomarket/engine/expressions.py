@@ -1,0 +1,91 @@
+"""The pieces that all expressions are made of, and the road of a result into a frame."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any, TypeAlias
+
+import ibis
+import ibis.expr.types as ir
+import pandas as pd
+
+from geomarket.errors import TableError
+
+__all__ = ["Window", "fetch", "money", "strings", "trade", "whole", "with_products", "within"]
+
+Day: TypeAlias = str | dt.date | pd.Timestamp | None
+Window: TypeAlias = tuple[Day, Day]
+
+
+def within(table: ir.Table, column: str, window: Window | None) -> ir.Table:
+    """Keep the rows whose date is in a half-open window."""
+    if window is None:
+        return table
+    start, end = (None if day is None else pd.Timestamp(day).date() for day in window)
+    if start is not None:
+        table = table.filter(table[column] >= ibis.literal(start, type="date"))
+    if end is not None:
+        table = table.filter(table[column] < ibis.literal(end, type="date"))
+    return table
+
+
+def whole(units: Any) -> Any:
+    """Sum whole numbers as whole numbers."""
+    # By way of a decimal, because ibis drops a cast of the sum to int64 as needless while DuckDB gives a
+    # HUGEINT.
+    return units.cast("decimal(18, 0)").sum().cast("int64")
+
+
+def money(amount: Any) -> Any:
+    """Sum money exactly."""
+    # Exact as a decimal; made a float once, when it leaves the engine.
+    return amount.cast("decimal(18, 2)").sum().cast("float64")
+
+
+def trade(table: ir.Table) -> dict[str, Any]:
+    """Return the sums of revenue, margin, costed revenue and units; the table has a column cost."""
+    known = table.cost.notnull()
+    cost = (table.units.cast("decimal(14, 0)") * table.cost).cast("decimal(18, 4)")
+    margin = (table.revenue.cast("decimal(18, 4)") - cost).cast("decimal(18, 4)")
+    return {
+        "revenue": money(table.revenue),
+        "margin": margin.sum(where=known).cast("float64"),
+        "costed_revenue": ibis.coalesce(
+            table.revenue.cast("decimal(18, 2)").sum(where=known).cast("float64"), ibis.literal(0.0)
+        ),
+        "units": whole(table.units).cast("float64"),
+    }
+
+
+def with_products(baskets: ir.Table, products: pd.DataFrame, columns: list[str]) -> ir.Table:
+    """Join columns of products to a table by SKU; rows of other SKUs stay, with missing values."""
+    missing = [column for column in ["sku", *columns] if column not in products.columns]
+    if missing:
+        raise TableError(f"products: no column {', '.join(missing)}; it is needed to value the baskets.")
+    small = ibis.memtable(products[["sku", *columns]].drop_duplicates("sku"))
+    typed = small.select(
+        sku=small.sku.cast("string"),
+        **{c: small[c].cast("decimal(18, 4)" if c == "cost" else "string") for c in columns},
+    )
+    return baskets.left_join(typed, "sku")
+
+
+def strings(frame: pd.DataFrame, columns: list[str]) -> ir.Table:
+    """Turn the distinct rows of a frame into a table of texts."""
+    small = ibis.memtable(frame[columns].drop_duplicates().astype(str))
+    return small.select(**{c: small[c].cast("string") for c in columns})
+
+
+def fetch(expression: ir.Table) -> pd.DataFrame:
+    """Run an expression and return its rows with the types geomarket uses."""
+    frame = expression.to_pandas()
+    for column, kind in expression.schema().items():
+        if kind.is_date():
+            frame[column] = pd.to_datetime(frame[column]).astype("datetime64[ns]")
+        elif kind.is_string():
+            frame[column] = frame[column].astype("str") if frame[column].notna().all() else frame[column]
+        elif kind.is_integer():
+            frame[column] = frame[column].astype("int64")
+        elif kind.is_floating():
+            frame[column] = frame[column].astype("float64")
+    return frame
