@@ -59,7 +59,7 @@ def test_with_many_customers_everywhere_they_are_the_trade_areas():
     assert (found["shown"] == 1.0).all()
 
 
-@pytest.mark.parametrize("customers", [60, 400, 4000])
+@pytest.mark.parametrize("customers", [150, 600, 4000])
 def test_no_place_stands_for_few_customers(customers):
     flows, _ = sample(customers)
     found = observed_areas(flows, DISC, k=K)
