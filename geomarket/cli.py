@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from geomarket.console import DONE, FAILED, expected_seconds, set_up_logging, stage_progress
+from geomarket.console import DONE, FAILED, count_progress, expected_seconds, set_up_logging, stage_progress
 from geomarket.console import errors_to_exit_codes as _errors_to_exit_codes
 from geomarket.console import out as _out
 from geomarket.errors import TableError
@@ -205,15 +205,35 @@ def measure(
 
 
 @app.command()
-def new(folder: Annotated[Path, typer.Argument(help="Folder to make.")]) -> None:
+def new(
+    folder: Annotated[Path, typer.Argument(help="Folder to make.")],
+    simulated: Annotated[
+        bool, typer.Option("--simulated", help="Tables of the simulated market instead, of any size.")
+    ] = False,
+    stores: Annotated[int, typer.Option(help="Stores of the simulated market.")] = 60,
+    skus: Annotated[int, typer.Option(help="Its SKUs.")] = 600,
+    customers: Annotated[int, typer.Option(help="Its card customers.")] = 50_000,
+    weeks: Annotated[int, typer.Option(help="Its weeks of trade.")] = 104,
+    seed: Annotated[int, typer.Option(help="Its seed.")] = 0,
+) -> None:
     """Write a commented plan.toml and small template tables that `geomarket plan` runs as they are."""
-    from geomarket.market import write_template
-
     with _errors_to_exit_codes():
-        write_template(folder)
+        if simulated:
+            _write_simulated(folder, customers, stores, skus, weeks, seed)
+        else:
+            from geomarket.market import write_template
+
+            write_template(folder)
     _out.print(
         f"Wrote {folder}. Next: geomarket plan {folder / 'plan.toml'} --out {folder / 'plan'}", markup=False
     )
+
+
+def _write_simulated(folder: Path, customers: int, stores: int, skus: int, weeks: int, seed: int) -> None:
+    from geomarket.simulate import write_simulated_market
+
+    with count_progress("Simulating stores", stores) as tell:
+        write_simulated_market(folder, customers, stores, skus, weeks, seed, on_store=tell)
 
 
 @app.command()

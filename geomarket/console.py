@@ -26,6 +26,7 @@ __all__ = [
     "DONE",
     "FAILED",
     "JsonLines",
+    "count_progress",
     "err",
     "errors_to_exit_codes",
     "expected_seconds",
@@ -173,6 +174,18 @@ def stage_progress(stages: Mapping[str, float], extra: float = 0.0) -> Iterator[
             bar.update(task, description=stage)
 
         yield next_stage
+
+
+@contextmanager
+def count_progress(what: str, total: int) -> Iterator[Callable[[int, int], None]]:
+    """Show how many of ``total`` are done on a terminal; stay quiet elsewhere. Yields ``tell(done, total)``."""
+    if not err.is_terminal:
+        yield lambda done, of: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed} of {task.total}"))
+    with Progress(*columns, TimeRemainingColumn(), console=err, transient=True) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda done, of: bar.update(task, completed=done)
 
 
 def expected_seconds(folder: Path, stages: Mapping[str, float]) -> dict[str, float]:

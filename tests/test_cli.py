@@ -203,3 +203,14 @@ def test_threads_of_the_machine_do_not_change_the_bytes(template, tmp_path):
         assert started.wait(timeout=300) == 0, started.stderr.read()
         found.append(contents(out))
     assert found[0] == found[1]
+
+
+def test_new_simulated_writes_tables_that_check_reads(tmp_path):
+    folder = tmp_path / "city"
+    size = ["--stores", "8", "--skus", "60", "--customers", "600", "--weeks", "20"]
+    made = runner.invoke(app, ["new", str(folder), "--simulated", *size])
+    assert made.exit_code == 0, made.output
+    checked = runner.invoke(app, ["check", str(folder / "plan.toml")])
+    assert checked.exit_code == 0, checked.output
+    again = runner.invoke(app, ["new", str(folder), "--simulated"])
+    assert again.exit_code == 2 and "not an empty folder" in again.output
