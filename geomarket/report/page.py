@@ -32,7 +32,21 @@ from geomarket.report.validation import doubted, is_validated
 
 __all__ = ["render_report", "write_report"]
 
-_SCRIPTS = ("tables.js", "mapview.js", "maplayers.js", "maptiles.js", "mapaddress.js", "mapapp.js", "page.js")
+_SCRIPTS = (
+    "tables.js",
+    "mapwords.js",
+    "mapview.js",
+    "maplayers.js",
+    "mapdata.js",
+    "maptiles.js",
+    "mapaddress.js",
+    "mapoutlines.js",
+    "maptip.js",
+    "mapcards.js",
+    "mapcontrols.js",
+    "mapapp.js",
+    "page.js",
+)
 ASSETS = "geomarket.report.assets"
 _NAMED_SECTION = re.compile(r'<section id="([a-z-]+)" data-nav="([^"<>]+)"')
 

@@ -1,5 +1,7 @@
 /** What lies over and under the hexagons: graticule, boundaries, outlines, place names, markers, scale bar. */
 
+import { traceRing } from "./hexpainter.js";
+
 const GRATICULE_STEPS = [30, 10, 5, 2, 1, 0.5, 0.25, 0.1, 0.05, 0.02, 0.01];
 const EARTH_KM = 40075.017;
 
@@ -69,6 +71,18 @@ export function paintSegments(context, view, segments, { ink, casing, width = 2,
   context.stroke();
   context.setLineDash([]);
   context.lineCap = "butt";
+}
+
+/** One hexagon's edge. */
+export function paintRing(context, view, level, i, { ink, casing }) {
+  context.beginPath();
+  traceRing(context, level.ring(i), level.x[i], level.y[i], view.scale / level.world, view);
+  context.strokeStyle = casing;
+  context.lineWidth = 4;
+  context.stroke();
+  context.strokeStyle = ink;
+  context.lineWidth = 2;
+  context.stroke();
 }
 
 /**
