@@ -1,33 +1,7 @@
 """The tables a plan needs: settings, reading, checking, quarantine, the Market."""
 
-from geomarket.market.cluster_files import ClusterFiles, read_cluster_files
-from geomarket.market.connection import baskets_table, connect, sales_table
-from geomarket.market.corrections import NeighbourhoodFiles, read_neighbourhood_files
-from geomarket.market.load import load_market
-from geomarket.market.model import AreaLayer, Market, Variable
-from geomarket.market.quality import QualityReport, check_plan, quality_report, stop_reasons
-from geomarket.market.settings import PlanSettings
-from geomarket.market.settings_file import parse_settings, read_settings
-from geomarket.market.templates import write_template
+import lazy_loader as _lazy
 
-__all__ = [
-    "AreaLayer",
-    "ClusterFiles",
-    "Market",
-    "NeighbourhoodFiles",
-    "PlanSettings",
-    "QualityReport",
-    "Variable",
-    "baskets_table",
-    "check_plan",
-    "connect",
-    "load_market",
-    "parse_settings",
-    "quality_report",
-    "read_cluster_files",
-    "read_neighbourhood_files",
-    "read_settings",
-    "sales_table",
-    "stop_reasons",
-    "write_template",
-]
+# As in the package itself: who only adds up a table does not wait for what reads and checks them. The names are in the
+# .pyi beside this file, so that type checkers see them too.
+__getattr__, __dir__, __all__ = _lazy.attach_stub(__name__, __file__)
