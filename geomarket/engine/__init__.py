@@ -26,6 +26,7 @@ from geomarket.engine.baskets import (
     trade_on_pairs,
 )
 from geomarket.engine.expressions import Window
+from geomarket.engine.offers import units_on_offer
 from geomarket.engine.sales import periods_of, sales_by_period, store_sku_periods, trade_by_period
 from geomarket.market.connection import connect
 
@@ -44,4 +45,5 @@ __all__ = [
     "trade_by_period",
     "trade_of",
     "trade_on_pairs",
+    "units_on_offer",
 ]

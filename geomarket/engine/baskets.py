@@ -182,7 +182,7 @@ def cell_category_months(
         table.group_by(keys)
         .aggregate(
             customers=table.customer_id.nunique().cast("int64"),
-            units=whole(table.units).cast("float64"),
+            units=whole(table.units),
             revenue=money(table.revenue),
         )
         .order_by(keys)

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import ibis
 import ibis.expr.types as ir
 import pandas as pd
+import pyarrow as pa
 
 from geomarket.errors import TableError
 
@@ -30,10 +31,8 @@ def within(table: ir.Table, column: str, window: Window | None) -> ir.Table:
 
 
 def whole(units: Any) -> Any:
-    """Sum whole numbers as whole numbers."""
-    # By way of a decimal, because ibis drops a cast of the sum to int64 as needless while DuckDB gives a
-    # HUGEINT.
-    return units.cast("decimal(18, 0)").sum().cast("int64")
+    """Sum whole numbers as whole numbers; a float once, when it leaves the engine."""
+    return units.sum().cast("float64")
 
 
 def money(amount: Any) -> Any:
@@ -53,7 +52,7 @@ def trade(table: ir.Table) -> dict[str, Any]:
         "costed_revenue": ibis.coalesce(
             table.revenue.cast("decimal(18, 2)").sum(where=known).cast("float64"), ibis.literal(0.0)
         ),
-        "units": whole(table.units).cast("float64"),
+        "units": whole(table.units),
     }
 
 
@@ -78,14 +77,19 @@ def strings(frame: pd.DataFrame, columns: list[str]) -> ir.Table:
 
 def fetch(expression: ir.Table) -> pd.DataFrame:
     """Run an expression and return its rows with the types geomarket uses."""
-    frame = expression.to_pandas()
-    for column, kind in expression.schema().items():
+    schema = expression.schema()
+    # By way of Arrow: as pandas, ibis makes a Python object of every date.
+    table = expression.to_pyarrow()
+    columns = {}
+    for name, kind in schema.items():
+        column = table[name]
+        table = table.drop_columns([name])  # what is done with is let go, for results may be large
         if kind.is_date():
-            frame[column] = pd.to_datetime(frame[column]).astype("datetime64[ns]")
-        elif kind.is_string():
-            frame[column] = frame[column].astype("str") if frame[column].notna().all() else frame[column]
-        elif kind.is_integer():
-            frame[column] = frame[column].astype("int64")
+            column = column.cast(pa.timestamp("ns"))
         elif kind.is_floating():
-            frame[column] = frame[column].astype("float64")
-    return frame
+            column = column.cast(pa.float64())
+        values = column.to_pandas()
+        columns[name] = values.astype("int64") if kind.is_integer() else values
+        if kind.is_date():
+            columns[name] = values.astype("datetime64[ns]")
+    return pd.DataFrame(columns)

@@ -83,7 +83,7 @@ def store_sku_periods(sales: ir.Table, periods: Window | None = None) -> pd.Data
     frame = fetch(
         table.group_by(list(_SALES_KEYS))
         .aggregate(
-            units=whole(table.units).cast("float64"),
+            units=whole(table.units),
             revenue=money(table.revenue),
             periods_sold=sold.nunique().cast("int64"),
             first_period=table.period.min().cast("date"),
@@ -140,9 +140,7 @@ def sales_by_period(
     table = within(sales, "period", periods)
     by = [*keys, "period"]
     return fetch(
-        table.group_by(by)
-        .aggregate(units=whole(table.units).cast("float64"), revenue=money(table.revenue))
-        .order_by(by)
+        table.group_by(by).aggregate(units=whole(table.units), revenue=money(table.revenue)).order_by(by)
     )
 
 
