@@ -6,6 +6,7 @@ import json
 import shutil
 
 import geopandas as gpd
+import numpy as np
 import openpyxl
 import pandas as pd
 import pytest
@@ -13,10 +14,11 @@ import pytest
 import geomarket
 from geomarket.errors import SettingsError
 from geomarket.market import parse_settings
+from geomarket.market.connection import sales_table
 from geomarket.neighbourhoods import NeighbourhoodClassifier, classify
 from geomarket.planning import DEMO_SETTINGS, audit_folder, claim_folder, run_plan, write_outputs
 from geomarket.planning.dictionary import TABLE_MEANINGS
-from geomarket.planning.offers import next_periods, past_spend, season_index
+from geomarket.planning.offers import next_periods, past_spend, sampled_stores, season_index
 from geomarket.report import write_report, write_workbook
 from geomarket.simulate import simulate_market
 
@@ -215,8 +217,22 @@ def test_past_spend_counts_store_and_chain_wide_offers():
         {"store_id": [None, "1"], "sku": ["a", "b"], "period": ["2024-01-01"] * 2, "depth": [0.1, 0.5]}
     )
     products = pd.DataFrame({"sku": ["a", "b"], "price": [2.0, 4.0]})
-    spend = past_spend(sales, offers, products, [pd.Timestamp("2024-01-01").date()])
+    spend = past_spend(
+        sales_table(sales.assign(revenue=1.0)), offers, products, [pd.Timestamp("2024-01-01").date()]
+    )
     assert spend == pytest.approx(0.1 * 2 * 12 + 0.5 * 4 * 5)
+
+
+def test_a_large_chain_s_response_rests_on_stores_of_every_size():
+    stores = [f"{i:03d}" for i in range(300)]
+    pairs = pd.DataFrame({"store_id": np.repeat(stores, np.arange(300) % 50 + 1)})
+    clusters = pd.DataFrame({"store_id": stores, "store_cluster": ["A"] * 200 + ["B"] * 92 + ["C"] * 8})
+    chosen = sampled_stores(pairs, clusters, len(pairs) // 5)
+    of = clusters.set_index("store_id")["store_cluster"]
+    assert of[chosen].value_counts().to_dict() == {"A": 40, "B": 18, "C": 8}
+    carried = pairs["store_id"].value_counts()
+    assert carried[[s for s in chosen if of[s] == "A"]].mean() == pytest.approx(25.5, abs=1)
+    assert sampled_stores(pairs, clusters, len(pairs)) == stores
 
 
 def test_next_periods_follow_the_last_one():

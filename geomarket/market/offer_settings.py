@@ -105,6 +105,8 @@ class PromotionSettings(Section):
     bans: tuple[BanSettings, ...] = ()
     """What law or house forbids: name; categories, skus or attribute (a column of products); mechanics, channels,
     max_depth."""
+    most_pairs: int = Field(default=200_000, ge=1_000)
+    """Most pairs of store and SKU the response is estimated from; of larger chains a part of the stores."""
     vendor_column: str = "vendor"
     """Column of products that names the vendor."""
     vendor_minimums: dict[str, Annotated[int, Field(ge=0)]] = Field(default_factory=dict)

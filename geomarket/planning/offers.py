@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import h3.api.basic_int as h3
+import ibis.expr.types as ir
+import numpy as np
 import pandas as pd
 
 from geomarket import engine
@@ -37,7 +39,16 @@ from geomarket.promotions import (
 from geomarket.safeguards import suppress
 from geomarket.store_clusters import StoreClustering
 
-__all__ = ["find_promotions", "next_periods", "past_spend", "promotion_rules", "season_index"]
+__all__ = [
+    "find_promotions",
+    "next_periods",
+    "past_spend",
+    "promotion_rules",
+    "sampled_stores",
+    "season_index",
+]
+
+_LEAST_STORES = 10
 
 
 def find_promotions(
@@ -57,16 +68,17 @@ def find_promotions(
     """
     assert market.promotions is not None
     chosen = settings.promotions
-    by_pair = engine.sales_by_period(trade.sales, ("store_id", "sku"))
     by_cluster = clusters.table[["store_id", "store_cluster"]]
     offers = market.promotions[market.promotions["sku"].isin(trade.products["sku"])]
     offers = offers[offers["store_id"].isna() | offers["store_id"].isin(trade.stores["store_id"])]
-    history = (by_pair, offers, trade.pairs, by_cluster, trade.products, trade.periods)
+    history, sampled = _history(trade, offers, by_cluster, chosen.most_pairs)
     panel = promotion_panel(*history)
     dip_form: Literal["after", "depth"] = "after" if market.period == "week" else "depth"
     if profile is not None and neighbourhoods is not None:
         profile = _coarse_enough(profile, neighbourhoods)
     response = _with_context(fit_response(panel, dip_form=dip_form), panel, history, profile, chosen)
+    if sampled:
+        response = dataclasses.replace(response, cautions=(*response.cautions, sampled))
     if neighbourhoods is not None:
         response = dataclasses.replace(response, answers=_answers(market, neighbourhoods, settings))
     # what waits for proof, or for a later phase, is not on the shelf to be promoted
@@ -74,7 +86,7 @@ def find_promotions(
     shown = [name for name in ("display", "mailer") if bool(offers[name].any())]
     budget = chosen.budget
     if budget is None:
-        past = past_spend(by_pair, offers, trade.products, trade.periods[-chosen.horizon :])
+        past = past_spend(trade.sales, offers, trade.products, trade.periods[-chosen.horizon :])
         budget = past * (1 - chosen.funding_share)
     horizon = next_periods(trade.periods[-1], chosen.horizon, market.period, chosen.start)
     plan = plan_promotions(
@@ -84,7 +96,13 @@ def find_promotions(
         by_cluster,
         promotion_rules(chosen, budget, shown),
         periods=horizon,
-        season=season_index(by_pair, trade.products, trade.periods, horizon, market.period),
+        season=season_index(
+            engine.sales_by_period(trade.sales, ("sku",)),
+            trade.products,
+            trade.periods,
+            horizon,
+            market.period,
+        ),
         listings=kept[["store_id", "sku"]],
         solver=SolverOptions(gap=chosen.gap, time_limit=chosen.time_limit),
         random_state=settings.plan.seed,
@@ -208,14 +226,14 @@ def _answers(market: Market, neighbourhoods: Neighbourhoods, settings: PlanSetti
 
 
 def past_spend(
-    sales: pd.DataFrame, offers: pd.DataFrame, products: pd.DataFrame, periods: Sequence[dt.date]
+    sales: ir.Table, offers: pd.DataFrame, products: pd.DataFrame, periods: Sequence[dt.date]
 ) -> float:
     """Return what price cuts cost in some past periods: depth × price × units sold on offer.
 
     Parameters
     ----------
-    sales : DataFrame
-        store_id, sku, period, units.
+    sales : ibis table
+        ``Market.sales``.
     offers : DataFrame
         store_id (missing: every store), sku, period, depth.
     products : DataFrame
@@ -224,20 +242,68 @@ def past_spend(
         The periods counted.
     """
     wanted = pd.to_datetime(pd.Series(list(periods)))
-    sold = sales[pd.to_datetime(sales["period"]).isin(wanted)]
-    offers = offers[pd.to_datetime(offers["period"]).isin(wanted)].assign(
-        period=lambda t: pd.to_datetime(t["period"])
-    )
-    everywhere = offers["store_id"].isna()
-    keys = ["sku", "period"]
-    on = pd.concat(
-        [
-            sold.merge(offers.loc[everywhere, [*keys, "depth"]], on=keys),
-            sold.merge(offers.loc[~everywhere, ["store_id", *keys, "depth"]], on=["store_id", *keys]),
-        ]
-    )
-    price = on["sku"].map(products.set_index("sku")["price"])
-    return float((on["depth"] * price * on["units"]).sum())
+    sold = engine.units_on_offer(sales, offers[pd.to_datetime(offers["period"]).isin(wanted)])
+    price = sold["sku"].map(products.set_index("sku")["price"])
+    return float((sold["depth"] * price * sold["units"]).sum())
+
+
+def _history(trade: Trade, offers: pd.DataFrame, clusters: pd.DataFrame, most: int) -> tuple[tuple, str]:
+    """Return what the response is estimated from, and what to say where that is a part of the stores.
+
+    Where there are more pairs of store and SKU than ``most``, every so-manieth store of each store cluster is taken,
+    in the order of what it carries, so that large and small ones are there as in the cluster.
+    """
+    chosen = sampled_stores(trade.pairs, clusters, most)
+    whole = (trade.sales, offers, trade.pairs, clusters)
+    said = ""
+    if len(chosen) < clusters["store_id"].nunique():
+        whole = (
+            trade.sales.filter(trade.sales["store_id"].isin(chosen)),
+            offers[offers["store_id"].isna() | offers["store_id"].isin(chosen)],
+            trade.pairs[trade.pairs["store_id"].isin(chosen)],
+            clusters[clusters["store_id"].isin(chosen)],
+        )
+        said = (
+            f"The response to offers is estimated from {len(chosen):,} of {clusters['store_id'].nunique():,} stores, "
+            "drawn evenly from large to small within each store cluster ([promotions] most_pairs)."
+        )
+    by_pair = engine.sales_by_period(whole[0], ("store_id", "sku"))
+    return (by_pair, *whole[1:], trade.products, trade.periods), said
+
+
+def sampled_stores(pairs: pd.DataFrame, clusters: pd.DataFrame, most: int) -> list[str]:
+    """Return the stores that estimates rest on: all, or as many as keep pairs of store and SKU below ``most``.
+
+    Parameters
+    ----------
+    pairs : DataFrame
+        store_id, sku: one row per pair with trade.
+    clusters : DataFrame
+        store_id, store_cluster.
+    most : int
+        Most pairs; each cluster keeps at least ten stores, or all it has.
+
+    Returns
+    -------
+    list of str
+        In order.
+
+    Examples
+    --------
+    >>> pairs = pd.DataFrame({"store_id": [str(i) for i in range(40)], "sku": "a"})
+    >>> clusters = pd.DataFrame({"store_id": [str(i) for i in range(40)], "store_cluster": "C1"})
+    >>> len(sampled_stores(pairs, clusters, 1_000)), len(sampled_stores(pairs, clusters, 20))
+    (40, 20)
+    """
+    carried = clusters.assign(skus=clusters["store_id"].map(pairs["store_id"].value_counts()).fillna(0))
+    share = min(1.0, most / max(float(carried["skus"].sum()), 1.0))
+    kept: list[str] = []
+    for _, mine in carried.sort_values(["skus", "store_id"]).groupby("store_cluster", sort=True):
+        n = min(len(mine), max(_LEAST_STORES, round(share * len(mine))))
+        # the middles of n stretches of equal length
+        places = (np.arange(n) * len(mine) + len(mine) // 2) // n
+        kept += mine["store_id"].iloc[places].tolist()
+    return sorted(kept)
 
 
 def next_periods(last: dt.date, n: int, period: str, start: dt.date | None) -> list[dt.date]:
