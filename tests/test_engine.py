@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import datetime as dt
+import gc
+import os
+import subprocess
+import sys
 from decimal import Decimal
 
 import ibis
 import numpy as np
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
 from geomarket import engine
+from geomarket.cli import app
 from geomarket.errors import SettingsError, TableError
-from geomarket.market import baskets_table, connect, sales_table
+from geomarket.market import baskets_table, connect, sales_table, write_template
 
 
 @pytest.fixture(scope="module")
@@ -265,15 +271,75 @@ def test_engine_settings_duckdb_refuses_name_the_cure():
         connect(memory_limit="much")
 
 
+def many_groups(connection):
+    """More distinct keys than fit into 40 MB."""
+    n = 700_000
+    connection.raw_sql(
+        "CREATE VIEW wide AS SELECT 's' || (i % 1000) AS store_id, 'k' || (i % 701) AS sku, units, period, "
+        f"CAST(1.25 AS DECIMAL(18, 2)) AS revenue FROM (SELECT i % {n} AS i, CAST(2 AS BIGINT) AS units, "
+        "DATE '2024-01-01' AS period FROM range(2 * {n}) t(i))".replace("{n}", str(n))
+    )
+    return connection.table("wide")
+
+
 def test_a_small_memory_limit_spills_and_gives_the_same(tmp_path):
-    """More distinct keys than fit into the limit: the answer is the same, by way of the spill folder."""
-    query = "SELECT count(*), sum(n) FROM (SELECT i % 1500000 AS k, count(*) AS n FROM range(3000000) t(i) GROUP BY k)"
-    small = connect(memory_limit="60MB", threads=1, temp_dir=tmp_path / "spill")
-    assert small.raw_sql(query).fetchall() == [(1_500_000, 3_000_000)]
-    assert (tmp_path / "spill").exists()
-    roomy = connect(threads=1, temp_dir=tmp_path / "unused")
-    assert roomy.raw_sql(query).fetchall() == [(1_500_000, 3_000_000)]
-    assert not (tmp_path / "unused").exists()
+    """What does not fit goes by way of the spill folder, and the answer is the same; nothing of it stays."""
+    small = connect(memory_limit="40MB", threads=1, temp_dir=tmp_path / "deep" / "spill")
+    found = engine.sales_by_period(many_groups(small), ("store_id", "sku"))
+    assert len(found) == 700_000 and found["units"].sum() == 2_800_000
+    assert (found["revenue"] == found["units"] * 0.625).all()
+    small.raw_sql("SET max_temp_directory_size = '1MB'")
+    with pytest.raises(SettingsError, match=r"the spill folder is full .*name a spill_folder with more room"):
+        engine.sales_by_period(small.table("wide"), ("store_id", "sku"))
+    assert [path.stat().st_mode & 0o777 for path in (tmp_path / "deep" / "spill").iterdir()] == [0o700]
+    del small, found
+    gc.collect()
+    assert list((tmp_path / "deep" / "spill").iterdir()) == []
+
+
+def test_a_memory_limit_too_small_for_anything_is_named_with_the_cure(tmp_path, frame):
+    tiny = connect(memory_limit="1MB", threads=1, temp_dir=tmp_path)
+    with pytest.raises(
+        SettingsError, match=r"Adding up sales or baskets: the memory limit is reached.*raise memory_limit"
+    ):
+        engine.sales_by_period(many_groups(tiny), ("store_id", "sku"))
+
+
+def test_a_plan_whose_memory_limit_is_reached_says_so_in_one_line(tmp_path):
+    base = tmp_path / "plan"
+    write_template(base)
+    toml = (base / "plan.toml").read_text(encoding="utf-8")
+    limits = '\n[engine]\nmemory_limit = "2MB"\nthreads = 1\nspill_folder = "spill"\n'
+    (base / "plan.toml").write_text(toml.replace("\n[engine]\n", limits), encoding="utf-8")
+    ended = CliRunner().invoke(app, ["check", str(base / "plan.toml")])
+    assert ended.exit_code == 2, ended.output
+    assert "memory limit" in ended.output and "raise memory_limit" in " ".join(ended.output.split())
+    assert "Traceback" not in ended.output
+
+
+def test_a_spill_folder_that_can_not_be_is_refused_at_once(tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(SettingsError, match=r"spill_folder = .*Name a folder on a disk with room"):
+        connect(temp_dir=tmp_path / "file")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="asking whether a process is there needs POSIX")
+def test_what_a_killed_process_spilled_goes_with_the_next(tmp_path):
+    lines = [
+        "import os, sys",
+        "from geomarket.market import connect",
+        "kept = connect(temp_dir=sys.argv[1])",
+        "os.kill(os.getpid(), 9)",
+    ]
+    subprocess.run([sys.executable, "-c", "\n".join(lines), str(tmp_path)], check=False)
+    left = list(tmp_path.iterdir())
+    assert len(left) == 1
+    mine = tmp_path / left[0].name.replace(left[0].name.split("-")[-2], str(os.getpid()))
+    mine.mkdir()
+    (tmp_path / "geomarket-spill-of-somebody").mkdir()
+    kept = connect(temp_dir=tmp_path)
+    assert not left[0].exists() and mine.exists() and (tmp_path / "geomarket-spill-of-somebody").exists()
+    assert kept.raw_sql("SELECT 1").fetchall() == [(1,)]
 
 
 def test_nothing_is_downloaded():

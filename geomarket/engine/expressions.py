@@ -5,12 +5,14 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any, TypeAlias
 
+import duckdb
 import ibis
 import ibis.expr.types as ir
 import pandas as pd
 import pyarrow as pa
 
 from geomarket.errors import TableError
+from geomarket.market.connection import out_of_room
 
 __all__ = ["Window", "fetch", "money", "strings", "trade", "whole", "with_products", "within"]
 
@@ -79,7 +81,13 @@ def fetch(expression: ir.Table) -> pd.DataFrame:
     """Run an expression and return its rows with the types geomarket uses."""
     schema = expression.schema()
     # By way of Arrow: as pandas, ibis makes a Python object of every date.
-    table = expression.to_pyarrow()
+    try:
+        table = expression.to_pyarrow()
+    except duckdb.Error as err:
+        short = out_of_room("Adding up sales or baskets", err)
+        if short is None:
+            raise
+        raise short from err
     columns = {}
     for name, kind in schema.items():
         column = table[name]

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
+import platform
+import re
+import shutil
 import tempfile
+import weakref
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import ibis
 import ibis.expr.types as ir
 import pandas as pd
 
 from geomarket.errors import SettingsError, TableError
 
-__all__ = ["BASKETS_SCHEMA", "SALES_SCHEMA", "baskets_table", "connect", "sales_table"]
+__all__ = ["BASKETS_SCHEMA", "SALES_SCHEMA", "baskets_table", "connect", "out_of_room", "sales_table"]
 
 SALES_SCHEMA = {
     "store_id": "string",
@@ -36,6 +43,8 @@ BASKETS_SCHEMA = {
 }
 """Column -> ibis type of ``Market.baskets``."""
 
+_SPILL = "geomarket-spill-"
+
 
 def connect(memory_limit: str = "2GB", threads: int | None = None, temp_dir: str | Path | None = None) -> Any:
     """Open an embedded, in-memory DuckDB that spills to disk past its memory limit.
@@ -49,8 +58,9 @@ def connect(memory_limit: str = "2GB", threads: int | None = None, temp_dir: str
     threads : int, optional
         Worker threads; DuckDB's own choice (all cores) when None. Results do not depend on it.
     temp_dir : path, optional
-        Folder DuckDB spills to. By default one in the system's folder for temporary files, made only when
-        needed.
+        Folder DuckDB spills to, made if it is not there; the system's folder for temporary files by default. What is
+        spilled lies in a folder of its own in it that only this user can read, and goes with the connection; what a
+        killed process left there goes with the next one.
 
     Returns
     -------
@@ -59,7 +69,8 @@ def connect(memory_limit: str = "2GB", threads: int | None = None, temp_dir: str
     Raises
     ------
     SettingsError
-        If DuckDB does not accept a setting. Write the limit as a number and a unit: ``"2GB"``.
+        If DuckDB does not accept a setting, or the folder can't be written to. Write the limit as a number and a
+        unit: ``"2GB"``.
 
     Examples
     --------
@@ -67,7 +78,7 @@ def connect(memory_limit: str = "2GB", threads: int | None = None, temp_dir: str
     >>> connection.raw_sql("SELECT 40 + 2").fetchall()
     [(42,)]
     """
-    spill = Path(temp_dir) if temp_dir else Path(tempfile.gettempdir()) / f"geomarket-duckdb-{os.getpid()}"
+    spill = _spill_folder(temp_dir)
     config: dict[str, Any] = {
         "memory_limit": memory_limit,
         "temp_directory": str(spill),
@@ -77,12 +88,79 @@ def connect(memory_limit: str = "2GB", threads: int | None = None, temp_dir: str
     if threads is not None:
         config["threads"] = threads
     try:
-        return ibis.duckdb.connect(**config)
+        backend = ibis.duckdb.connect(**config)
     except Exception as err:  # duckdb raises several of its own types here, all about the settings
+        _remove(spill, os.getpid())
         raise SettingsError(
             f"[engine] DuckDB does not accept memory_limit = {memory_limit!r}, threads = {threads!r}: {err} "
             'Write the limit as a number and a unit, such as "2GB", and threads as a number of at least 1.'
         ) from err
+    weakref.finalize(backend.con, _remove, spill, os.getpid())
+    return backend
+
+
+def out_of_room(what: str, error: duckdb.Error) -> SettingsError | None:
+    """Return the error to raise where DuckDB ran out of memory or of room to spill, else None.
+
+    Parameters
+    ----------
+    what : str
+        What was being done, the first words of the message.
+    error : duckdb.Error
+        What DuckDB raised.
+    """
+    text = " ".join(str(error).split())
+    spilling = "offload" in text or "max_temp_directory_size" in text or "No space left" in text
+    if not isinstance(error, duckdb.OutOfMemoryException) and not spilling:
+        return None
+    if spilling:
+        words, cure = "the spill folder is full", "name a spill_folder with more room, or raise memory_limit"
+    else:
+        words = "the memory limit is reached, and this can't be done in parts on disk"
+        cure = "raise memory_limit, or lower threads"
+    return SettingsError(f"{what}: {words} ({text[:160]}). In [engine], {cure}.")
+
+
+def _spill_folder(parent: str | Path | None) -> Path:
+    base = Path(parent) if parent else Path(tempfile.gettempdir())
+    try:
+        base.mkdir(parents=True, exist_ok=True)
+        _clear_left_behind(base)
+        return Path(tempfile.mkdtemp(prefix=f"{_SPILL}{_host()}-{os.getpid()}-", dir=base))
+    except OSError as err:
+        raise SettingsError(
+            f"[engine] spill_folder = {str(base)!r} can't be written to ({err.strerror or err}). Name a folder on a "
+            "disk with room for what does not fit into memory_limit."
+        ) from err
+
+
+@functools.cache
+def _clear_left_behind(base: Path) -> None:
+    """Remove what processes of this machine and user that are no more have spilled."""
+    if os.name != "posix":  # elsewhere there is no harmless way to ask whether a process is there
+        return
+    for folder in base.glob(f"{_SPILL}{_host()}-*"):
+        found = re.fullmatch(r"(\d+)-\w+", folder.name.removeprefix(f"{_SPILL}{_host()}-"))
+        if found is None or folder.is_symlink():
+            continue
+        try:
+            os.kill(int(found[1]), 0)
+        except ProcessLookupError:
+            shutil.rmtree(folder, ignore_errors=True)
+        except (OSError, OverflowError):  # it runs, as another user's
+            continue
+
+
+def _host() -> str:
+    # A folder may be shared by machines and containers, whose process numbers say nothing here.
+    return re.sub(r"\W", "_", platform.node())
+
+
+def _remove(folder: Path, process: int) -> None:
+    # A forked child holds a copy of the connection, not the folder.
+    if os.getpid() == process:
+        with contextlib.suppress(OSError):
+            shutil.rmtree(folder)
 
 
 def sales_table(data: pd.DataFrame, connection: Any = None) -> ir.Table:

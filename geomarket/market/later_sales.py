@@ -15,7 +15,7 @@ import pandas as pd
 
 from geomarket.errors import MissingDataError, TableError
 from geomarket.market.big_tables import clean_sales
-from geomarket.market.connection import connect
+from geomarket.market.connection import connect, out_of_room
 from geomarket.market.context import Context, KnownIds
 from geomarket.market.files import check_unchanged
 from geomarket.market.findings import Findings
@@ -82,7 +82,8 @@ def read_later_sales(
     try:
         table = backend.table(clean_sales(backend.con, raw, context, findings))
     except duckdb.Error as err:
-        raise TableError(f"sales: {file.name} can't be checked ({str(err).splitlines()[0]}).") from err
+        words = f"sales: {file.name} can't be checked ({str(err).splitlines()[0]})."
+        raise (out_of_room("sales", err) or TableError(words)) from err
     check_unchanged("sales", raw.sources)
     hashes = {Path(source.name).name: source.sha256 for source in raw.sources}
     return LaterSales(table, findings.quality, findings.quarantine, hashes)

@@ -15,7 +15,7 @@ from geomarket.errors import GeomarketError, MissingDataError, SettingsError, Ta
 from geomarket.market.areas import read_areas, read_boundaries
 from geomarket.market.big_tables import clean_baskets, clean_sales
 from geomarket.market.casting import identifier
-from geomarket.market.connection import connect
+from geomarket.market.connection import connect, out_of_room
 from geomarket.market.context import Context, KnownIds
 from geomarket.market.contract import BIG_TABLES, REQUIRED_TABLES, TABLES
 from geomarket.market.corrections import read_neighbourhood_files
@@ -104,7 +104,8 @@ class _Loading:
         self.findings = Findings(settings.quality.quarantine_rows)
         self.context = Context(settings, today)
         engine = settings.engine
-        self.backend = connect(engine.memory_limit, engine.threads)
+        spill = settings.folder / engine.spill_folder if engine.spill_folder else None
+        self.backend = connect(engine.memory_limit, engine.threads, spill)
         self.connection: duckdb.DuckDBPyConnection = self.backend.con
         self.spark: Any = None
         self.scratch = ""
@@ -165,12 +166,11 @@ class _Loading:
                 clean = clean_sales if name == "sales" else clean_baskets
                 return self.backend.table(clean(self.connection, raw, self.context, self.findings))
             clean_one = clean_table(self.connection, raw, self.context, self.findings)
-        except duckdb.OutOfMemoryException as err:
-            raise TableError(
-                f"{name}: not enough memory. Raise memory_limit in [engine], or free disk space for temporary files."
-            ) from err
         except duckdb.Error as err:
-            raise TableError(f"{name}: can't be checked ({str(err).splitlines()[0]}).") from err
+            raise (
+                out_of_room(name, err)
+                or TableError(f"{name}: can't be checked ({str(err).splitlines()[0]}).")
+            ) from err
         finally:
             self._forget(name)
         if name in _IDS:

@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 
 from geomarket.errors import TableError
 from geomarket.market.casting import identifier, literal
+from geomarket.market.connection import out_of_room
 from geomarket.market.contract import POINT_TABLES, TABLES, TableContract
 from geomarket.market.files import CSV, EXCEL, GEO, Source, find_sources, require_text
 from geomarket.market.settings import TableSettings
@@ -142,7 +143,7 @@ def read_raw(
             opened = _open_parquet(connection, name, sources)
         return _with_columns(connection, TABLES[name], opened, tuple(sources), settings)
     except duckdb.Error as err:
-        raise TableError(_cant_read(name, sources, err)) from err
+        raise (out_of_room(name, err) or TableError(_cant_read(name, sources, err))) from err
 
 
 def read_geometry(
@@ -498,8 +499,6 @@ def _layers(source: Source, layer: str | None) -> str:
 
 
 def _cant_read(name: str, sources: list[Source], err: duckdb.Error) -> str:
-    if isinstance(err, duckdb.OutOfMemoryException):
-        return f"{name}: not enough memory. Raise memory_limit in [engine], or free disk space for temporary files."
     first = _first_line(err)
     cure = "Is the file complete?" if sources[0].suffix not in CSV else "Check the lines around it."
     return f"{name}: {sources[0].name} can't be read ({first}). {cure}"

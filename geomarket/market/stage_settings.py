@@ -477,5 +477,7 @@ class EngineSettings(Section):
     """Spark's own settings, such as { "spark.executor.memory" = "8g" }."""
     memory_limit: str = Field(default="2GB", pattern=r"^\s*\d+(\.\d+)?\s*(KB|MB|GB|TB|KiB|MiB|GiB|TiB)\s*$")
     """Most memory DuckDB uses before it spills to disk."""
+    spill_folder: str | None = Field(default=None, min_length=1)
+    """Folder on a disk with room that DuckDB spills to; the system's folder for temporary files by default."""
     threads: int | None = Field(default=None, ge=1, le=1024)
     """Threads of DuckDB; all cores by default."""
