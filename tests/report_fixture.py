@@ -14,9 +14,11 @@ import numpy as np
 import pandas as pd
 import shapely
 
+from geomarket.experiments import design_test
 from geomarket.hexes.cells import cell_centres, points_to_cells
 from geomarket.market.model import AreaLayer, Variable
 from geomarket.market.settings import PlanSettings
+from geomarket.planning.catchment_details import describe_catchments
 
 TYPES = [
     (
@@ -139,6 +141,46 @@ def make_plan(
         timings=pd.DataFrame({"stage": ["hexes"], "seconds": [1.0], "peak_mb": [100.0]}),
     )
     plan.summary = lambda: ["A summary."]
+    return plan
+
+
+def add_trips(plan: Any, n_customers: int = 20_000, seed: int = 0) -> Any:
+    """Give a plan known customers' trips: drawn from its catchments, so that they differ from them by chance alone."""
+    rng = np.random.default_rng(seed)
+    table = plan.catchments.table
+    share = (table["demand"] / table["demand"].sum()).to_numpy()
+    customers = rng.multinomial(n_customers, share)
+    flows = table[["cell", "store_id"]].assign(customers=customers, trips=3 * customers)
+    plan.catchments.stores = plan.market.stores.assign(own=True)
+    plan.catchments.unit = "revenue"
+    plan.catchment_details = describe_catchments(
+        plan.catchments,
+        plan.market,
+        plan.hexes,
+        plan.neighbourhoods,
+        flows[flows["customers"] > 0].reset_index(drop=True),
+        plan.settings,
+    )
+    return plan
+
+
+def add_trial(plan: Any, seed: int = 0) -> Any:
+    """Give a plan a test of the plan, designed on invented sales."""
+    rng = np.random.default_rng(seed)
+    stores = plan.market.stores
+    periods = pd.date_range("2024-01-01", periods=60, freq="7D")
+    level, noise = rng.normal(9, 0.3, len(stores)), rng.normal(0, 0.02, (len(stores), len(periods)))
+    sales = pd.DataFrame(
+        {
+            "store_id": np.repeat(stores["store_id"].to_numpy(), len(periods)),
+            "period": np.tile(periods, len(stores)),
+            "revenue": np.exp(level[:, None] + noise).ravel(),
+        }
+    )
+    cells = points_to_cells(stores["lon"].to_numpy(), stores["lat"].to_numpy(), 8)
+    places = pd.DataFrame({"store_id": stores["store_id"], "cell": cells})
+    design = design_test(sales, places, periods=8, buffer_rings=1)
+    plan.experiment = SimpleNamespace(design=design, summary=design.summary)
     return plan
 
 
@@ -466,6 +508,7 @@ def _catchments(
             "own_share": share.sum(axis=1),
             "market": market,
             "whitespace": market * (1 - share.sum(axis=1)),
+            "nearest_own_km": km.min(axis=1),
         }
     )
     return SimpleNamespace(

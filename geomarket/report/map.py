@@ -2,38 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import shapely
 
 from geomarket.hexmap import (
-    WORLD,
     HexColumn,
     central_meridian,
     class_colours,
     class_view,
     encode_hexes,
     encode_lines,
-    encode_members,
     format_for,
     number_view,
-    project,
     shades,
     write_number,
 )
 from geomarket.neighbourhoods import UNCERTAINTY_BREAKS
-from geomarket.report.names import slug
+from geomarket.report.map_stores import CATCHMENT_BANDS, build_areas, build_stores, to_world, trade_by_type
 from geomarket.report.numbers import percent
-from geomarket.report.ranges import first_phase
 
-__all__ = ["NeighbourhoodKey", "build_map", "neighbourhood_key", "trade_by_type"]
+__all__ = ["CATCHMENT_BANDS", "NeighbourhoodKey", "build_map", "neighbourhood_key", "trade_by_type"]
 
-CATCHMENT_BANDS = (50, 70, 90)
 _MAX_CHAINS = 5
 _MAX_NAMES = 1500
 _BOUNDARY_STEPS = 4000
@@ -99,7 +93,7 @@ def build_map(plan: Any, key: NeighbourhoodKey) -> dict[str, Any]:
         cells["cell"].to_numpy(dtype=np.int64), columns, weight=population, meridian=meridian
     )
     _say_rounding(views, packed["columns"])
-    stores = _stores(plan, key, meridian)
+    stores = build_stores(plan, key.codes, meridian)
     bounds = _bounds(cells, stores, meridian)
     lines, names = _boundaries(plan.market.boundaries, bounds, meridian)
     chains, competitors = _competitors(plan.market.competitors, meridian)
@@ -119,7 +113,9 @@ def build_map(plan: Any, key: NeighbourhoodKey) -> dict[str, Any]:
     return {
         "hexes": packed,
         "lines": lines,
-        "catchments": _catchments(plan.catchments, cells["cell"].to_numpy(dtype=np.int64), stores),
+        "catchments": build_areas(
+            plan, cells["cell"].to_numpy(dtype=np.int64), [store["id"] for store in stores]
+        ),
         "details": details,
     }
 
@@ -306,11 +302,6 @@ def _tooltip(views: list[dict[str, Any]], key: NeighbourhoodKey) -> list[dict[st
     return lines
 
 
-def _world(lon: Any, lat: Any, meridian: float) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    x, y = project(lon, lat, meridian)
-    return (x / WORLD).round(8), (y / WORLD).round(8)
-
-
 def _types(plan: Any, key: NeighbourhoodKey) -> list[dict[str, str]]:
     described = plan.neighbourhoods.types.set_index("code")
     result = []
@@ -329,89 +320,9 @@ def _types(plan: Any, key: NeighbourhoodKey) -> list[dict[str, str]]:
     return result
 
 
-def _stores(plan: Any, key: NeighbourhoodKey, meridian: float) -> list[dict[str, Any]]:
-    clusters = plan.store_clusters.table.set_index("store_id")
-    known = plan.stores.set_index("store_id") if plan.stores is not None else pd.DataFrame()
-    changes = _changes_by_store(plan)
-    shares = _profile_shares(plan, key)
-    stores = plan.market.stores.dropna(subset=["lon", "lat"]).sort_values("store_id")
-    x, y = _world(stores["lon"], stores["lat"], meridian)
-    result = []
-    for store, px, py in zip(stores.to_dict("records"), x, y):
-        store_id = str(store["store_id"])
-        cluster = str(clusters["store_cluster"].get(store_id, ""))
-        name = str(clusters["name"].get(store_id, ""))
-        result.append(
-            {
-                "id": store_id,
-                "name": str(store["name"]),
-                "x": float(px),
-                "y": float(py),
-                "text": cluster.removeprefix("C")[:3],
-                "clusterName": f"{cluster} · {name}" if cluster else "in no store cluster",
-                "facts": _facts(store, known, changes.get(store_id, {}), plan.market.currency),
-                "shares": shares.get(store_id, []),
-                "href": f"#cluster-{slug(cluster)}" if cluster else "",
-            }
-        )
-    return result
-
-
-def _facts(
-    store: dict[str, Any], known: pd.DataFrame, changes: dict[str, int], currency: str
-) -> list[list[str]]:
-    facts = []
-    if isinstance(store.get("format"), str):
-        facts.append(["Format", str(store["format"])])
-    if pd.notna(store.get("size_m2")):
-        facts.append(["Sales area", f"{store['size_m2']:,.0f} m²"])
-    if "revenue_year" in known and pd.notna(known["revenue_year"].get(str(store["store_id"]))):
-        facts.append(["Revenue a year", f"{currency}{known['revenue_year'][str(store['store_id'])]:,.0f}"])
-    for action, label in (("list", "To list first"), ("delist", "To delist first")):
-        if action in changes:
-            facts.append([label, f"{changes[action]:,} products"])
-    return facts
-
-
-def _changes_by_store(plan: Any) -> dict[str, dict[str, int]]:
-    """Count what each store lists and delists first."""
-    counted = first_phase(plan.ranges.changes).groupby(["store_id", "action"]).size()
-    result: dict[str, dict[str, int]] = {}
-    for row in counted.rename("changes").reset_index().to_dict("records"):
-        result.setdefault(str(row["store_id"]), {})[str(row["action"])] = int(row["changes"])
-    return result
-
-
-def trade_by_type(plan: Any) -> pd.DataFrame:
-    """Return each store's trade by supergroup: store_id, supergroup, share, demand (no rows without catchments)."""
-    columns = ["store_id", "supergroup", "share", "demand"]
-    if plan.catchments is None:
-        return pd.DataFrame(columns=columns)
-    profile = plan.catchments.profile
-    types = plan.neighbourhoods.table[["neighbourhood", "supergroup"]].dropna().drop_duplicates()
-    to_type = dict(zip(types["neighbourhood"], types["supergroup"]))
-    named = profile["neighbourhood"].map(lambda code: to_type.get(code, code))
-    return (
-        profile.assign(supergroup=named)
-        .groupby(["store_id", "supergroup"], as_index=False)[["share", "demand"]]
-        .sum()
-    )
-
-
-def _profile_shares(plan: Any, key: NeighbourhoodKey) -> dict[str, list[list[float]]]:
-    """Store -> [[position of the supergroup, share of the catchment's trade], …]."""
-    position = {code: k for k, code in enumerate(key.codes)}
-    result: dict[str, list[list[float]]] = {}
-    for row in trade_by_type(plan).to_dict("records"):
-        if row["supergroup"] in position and row["share"] > 0:
-            entry = [position[row["supergroup"]], round(float(row["share"]), 4)]
-            result.setdefault(str(row["store_id"]), []).append(entry)
-    return result
-
-
 def _bounds(cells: pd.DataFrame, stores: list[dict[str, Any]], meridian: float) -> list[float]:
     """West, north, east, south of hexagons and own stores in world units."""
-    x, y = _world(cells["lon"], cells["lat"], meridian)
+    x, y = to_world(cells["lon"], cells["lat"], meridian)
     xs = np.concatenate([x, [store["x"] for store in stores]])
     ys = np.concatenate([y, [store["y"] for store in stores]])
     return [float(xs.min()), float(ys.min()), float(xs.max()), float(ys.max())]
@@ -450,7 +361,7 @@ def _names(frame: Any, shapes: Any, window: tuple[float, ...], meridian: float) 
     inside = shapely.intersects(shapes, shapely.box(*window)) & frame["name"].notna().to_numpy()
     spots = shapely.point_on_surface(shapes[inside])
     edges = shapely.bounds(shapes[inside])
-    x, y = _world(shapely.get_x(spots), shapely.get_y(spots), meridian)
+    x, y = to_world(shapely.get_x(spots), shapely.get_y(spots), meridian)
     rows: list[dict[str, Any]] = [
         {"name": str(name), "x": float(px), "y": float(py), "width": round(float(width) / 360.0, 8)}
         for name, px, py, width in zip(frame["name"][inside], x, y, edges[:, 2] - edges[:, 0])
@@ -473,31 +384,10 @@ def _competitors(
     largest = ranked[:_MAX_CHAINS]
     labels = [*largest, "other competitors"] if len(ranked) > len(largest) else largest
     position = {name: k for k, name in enumerate(largest)}
-    x, y = _world(placed["lon"], placed["lat"], meridian)
+    x, y = to_world(placed["lon"], placed["lat"], meridian)
     return labels, {
         "x": x.tolist(),
         "y": y.tolist(),
         "chain": [position.get(name, len(largest)) for name in chain],
         "name": placed["name"].astype("str").tolist(),
-    }
-
-
-def _catchments(
-    catchments: Any, cells: npt.NDArray[np.int64], stores: Iterable[dict[str, Any]]
-) -> dict[str, Any] | None:
-    """Which cells each store's catchment bands hold, as positions in the sorted cells."""
-    if catchments is None or catchments.areas.empty:
-        return None
-    areas = catchments.areas
-    place = np.searchsorted(cells, areas["cell"].to_numpy(dtype=np.int64)).clip(max=len(cells) - 1)
-    here = cells[place] == areas["cell"].to_numpy(dtype=np.int64)
-    band = np.rint(areas["band"].to_numpy(dtype=float) * (100 if areas["band"].max() <= 1 else 1)).astype(int)
-    known = areas.assign(place=place, band=band)[here]
-    ids = [store["id"] for store in stores]
-    members = known.groupby(["store_id", "band"])["place"].apply(np.array).to_dict()
-    groups = [members.get((store, b), np.array([], dtype=np.int64)) for store in ids for b in CATCHMENT_BANDS]
-    return {
-        "stores": ids,
-        "bands": [b / 100 for b in CATCHMENT_BANDS],
-        "members": encode_members(groups),
     }

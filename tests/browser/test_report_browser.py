@@ -49,7 +49,8 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def plan() -> Any:
-    return report_fixture.make_plan(radius_km=10.0, n_stores=10, n_clusters=3, skus_per_category=6)
+    plan = report_fixture.make_plan(radius_km=10.0, n_stores=10, n_clusters=3, skus_per_category=6)
+    return report_fixture.add_trial(report_fixture.add_trips(plan))
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +95,7 @@ def as_at_first(opened: SimpleNamespace) -> SimpleNamespace:
           const app = document.querySelector("#map-app").mapApp;
           app.selectStore(null);
           app.showOnly(null);
+          app.showTrial();
           app.view.fit(app.data.bounds);
           app.view.paint();
           app.box.scrollIntoView({ block: "center" });
@@ -118,10 +120,10 @@ def desktop(opened_pages: dict[str, SimpleNamespace]) -> Iterator[SimpleNamespac
     assert opened.heard == []
 
 
-def pixels(page: Any, layer: str = "hexes") -> dict[str, int]:
-    """Colours of a canvas and how many pixels have them (opaque ones)."""
+def pixels(page: Any, layer: str = "hexes", opaque: bool = True) -> dict[str, int]:
+    """Colours of a canvas and how many pixels have them: opaque ones, or all that are not empty."""
     return page.evaluate(
-        """(layer) => {
+        """([layer, opaque]) => {
           const canvas = document.querySelector(`.map-${layer}`);
           // a copy: reading the map's own canvas again and again makes Chromium complain
           const copy = document.createElement("canvas");
@@ -129,16 +131,19 @@ def pixels(page: Any, layer: str = "hexes") -> dict[str, int]:
           copy.height = canvas.height;
           const pen = copy.getContext("2d", { willReadFrequently: true });
           pen.drawImage(canvas, 0, 0);
-          const data = pen.getImageData(0, 0, copy.width, copy.height).data;
+          const data = new Uint32Array(pen.getImageData(0, 0, copy.width, copy.height).data.buffer);
+          const counted = new Map();
+          for (const pixel of data) {
+            if (opaque ? pixel >>> 24 === 255 : pixel) counted.set(pixel, (counted.get(pixel) ?? 0) + 1);
+          }
           const found = {};
-          for (let k = 0; k < data.length; k += 4) {
-            if (data[k + 3] < 255) continue;
-            const hex = "#" + [0, 1, 2].map((c) => data[k + c].toString(16).padStart(2, "0")).join("");
-            found[hex] = (found[hex] ?? 0) + 1;
+          for (const [pixel, count] of counted) {
+            const bytes = [0, 8, 16].map((shift) => ((pixel >>> shift) & 255).toString(16).padStart(2, "0"));
+            found[`#${bytes.join("")}`] = count;
           }
           return found;
         }""",
-        layer,
+        [layer, opaque],
     )
 
 
@@ -272,6 +277,40 @@ def test_a_legend_entry_hides_its_hexagons(desktop, plan):
     assert pixels(page)[colour] > 500
 
 
+def edges_drawn(page: Any) -> dict[str, list[int]]:
+    """How many edges every band of the chosen store's outlines has."""
+    return page.evaluate(
+        """() => {
+          const found = {};
+          for (const { source, segments } of document.querySelector("#map-app").mapApp.outline)
+            (found[source] ??= []).push(segments.length / 4);
+          return found;
+        }"""
+    )
+
+
+def readable(inside: set[int], plan: Any) -> set[int]:
+    """What the map draws an edge around: small gaps and empty places filled, single hexagons left out."""
+    cells = plan.hexes.table["cell"].to_numpy()
+    near = neighbours(cells, 1)
+    near = near[near["neighbour"].isin(cells) & (near["neighbour"] != near["cell"])]
+    empty = plan.neighbourhoods.table.set_index("cell")["supergroup"].isna()
+    for _ in range(2):
+        touching = near[near["neighbour"].isin(inside)].groupby("cell").size()
+        needed = np.where(empty[touching.index], 3, 5)
+        inside = inside | set(touching.index[touching.to_numpy() >= needed])
+    linked = near[near["cell"].isin(inside) & near["neighbour"].isin(inside)]
+    degree = linked.groupby("cell").size()
+    paired = linked[linked["cell"].map(degree).eq(1) & linked["neighbour"].map(degree).eq(1)]
+    return {cell for cell in inside if cell in degree.index} - set(paired["cell"])
+
+
+def edges_of(inside: set[int]) -> int:
+    """Edges between a cell of a set and one outside."""
+    pairs = neighbours(np.array(sorted(inside)), 1)
+    return int((~pairs["neighbour"].isin(inside)).sum())
+
+
 def test_a_clicked_store_shows_its_catchment_and_card(shown, plan):
     page = shown.page
     store = plan.market.stores.iloc[4]
@@ -283,17 +322,150 @@ def test_a_clicked_store_shows_its_catchment_and_card(shown, plan):
         plan.store_clusters.table.set_index("store_id").loc[store["store_id"], "store_cluster"]
         in card.inner_text()
     )
-    # an edge of the outline is an edge between a cell of the catchment and one outside
-    drawn = page.evaluate(
-        "document.querySelector('#map-app').mapApp.outline.map((o) => o.segments.length / 4)"
-    )
-    areas = plan.catchments.areas.query(f"store_id == '{store['store_id']}'")
-    for segments, band in zip(drawn, (0.5, 0.7, 0.9)):
-        inside = set(areas.loc[areas["band"] <= band, "cell"])
-        pairs = neighbours(np.array(sorted(inside)), 1)
-        assert segments == (~pairs["neighbour"].isin(inside)).sum()
+    drawn = edges_drawn(page)
+    for source, areas in (("modelled", plan.catchments.areas), ("observed", plan.catchment_details.observed)):
+        mine = areas[areas["store_id"] == store["store_id"]]
+        for band in (0.5, 0.7, 0.9):
+            inside = readable(set(mine.loc[mine["band"] <= band, "cell"]), plan)
+            assert drawn[source].pop(0) == edges_of(inside)
     card.get_by_label("Close the store's card").click()
     assert not card.is_visible()
+
+
+def test_lines_of_a_store_are_told_apart_and_can_be_hidden(desktop, plan):
+    page = desktop.page
+    page.get_by_label("Find a store").fill("S003")
+    page.keyboard.press("Enter")
+    card = page.locator("[data-map=card]")
+    seen = page.evaluate("getComputedStyle(document.body).getPropertyValue('--map-observed')").strip()
+    both = pixels(page, "marks")
+    assert both[seen] > 500
+    card.get_by_text("of known customers' trips").click()
+    modelled = pixels(page, "marks")
+    assert seen not in modelled
+    card.get_by_text("of its trade, by the model").click()
+    assert modelled["#000000"] > 500 + pixels(page, "marks").get("#000000", 0)
+    for source in ("of known customers' trips", "of its trade, by the model"):
+        card.get_by_text(source).click()
+    assert pixels(page, "marks") == both
+
+
+def test_stores_of_the_trial_are_framed_and_say_with_whom(desktop, plan):
+    page = desktop.page
+    pair = plan.experiment.design.pairs.iloc[0]
+    names = plan.market.stores.set_index("store_id")["name"]
+    for arm, other in (("test", "control"), ("control", "test")):
+        count = plan.experiment.design.n_pairs
+        label = page.get_by_label(re.compile(f"{arm} stores: .* \\({count}\\)", re.IGNORECASE))
+        framed = pixels(page, "marks")
+        label.uncheck()
+        assert framed["#000000"] > pixels(page, "marks").get("#000000", 0) + 20 * count
+        label.check()
+        assert pixels(page, "marks") == framed
+        page.mouse.move(*at_store(page, pair[arm]))
+        said = f"{arm}, {'changes first' if arm == 'test' else 'waits'}, matched with {names[pair[other]]}"
+        assert said in page.locator("[data-map=tip]").inner_text()
+        page.mouse.click(*at_store(page, pair[arm]))
+        assert said in page.locator("[data-map=card]").inner_text()
+        page.evaluate("document.querySelector('#map-app').mapApp.selectStore(null)")
+    page.evaluate("document.querySelector('#map-app').mapApp.view.paint()")
+    page.get_by_label(re.compile("Test stores")).uncheck()
+    page.locator("[data-show-trial]").click()
+    assert page.get_by_label(re.compile("Test stores")).is_checked()
+
+
+def test_a_second_tap_of_a_finger_opens_the_type(opened_pages, plan):
+    opened = as_at_first(opened_pages["phone"])
+    page = opened.page
+    i = lonely_cell(page, plan)
+    page.touchscreen.tap(*at_cell(page, i))
+    assert page.locator("[data-map=tip]").is_visible()
+    card = page.locator("[data-map=card]")
+    assert not card.is_visible()
+    page.touchscreen.tap(*at_cell(page, i))
+    cell = plan.hexes.table.sort_values("cell", ignore_index=True)["cell"][i]
+    code = plan.neighbourhoods.table.set_index("cell")["supergroup"][cell]
+    assert plan.neighbourhoods.types.set_index("code")["portrait"][code] in card.inner_text()
+    # the card stands below the map, which stays in sight
+    frame = page.locator("[data-map=box]").bounding_box()
+    assert card.bounding_box()["y"] >= frame["y"] + frame["height"] - 1
+    assert opened.heard == []
+
+
+def test_keys_point_choose_and_close(desktop, plan):
+    page = desktop.page
+    page.locator("[data-map=box]").focus()
+    page.keyboard.press("+")
+    status = page.locator("[data-map=status]")
+    assert re.search("Type: . · .*; Group: .*; People: ", status.inner_text())
+    page.keyboard.press("Enter")
+    card = page.locator("[data-map=card]")
+    assert card.is_visible()
+    page.keyboard.press("Tab")
+    for _ in range(3):  # past the map's own buttons
+        page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.closest('[data-map=card]') !== null")
+    page.keyboard.press("Escape")
+    assert not card.is_visible()
+    assert page.evaluate("document.activeElement.dataset.map") == "box"
+    store = plan.market.stores.iloc[2]
+    page.evaluate(
+        """(id) => {
+          const app = document.querySelector("#map-app").mapApp;
+          const store = app.stores.find((s) => s.id === id);
+          app.view.show(store.x, store.y, app.view.scale * 3);
+          app.view.paint();
+        }""",
+        store["store_id"],
+    )
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowLeft")
+    assert store["name"] in status.inner_text()
+    page.keyboard.press("Enter")
+    assert store["name"] in card.inner_text()
+
+
+def test_every_colouring_paints_its_legend(desktop):
+    page = desktop.page
+    style = "getComputedStyle(document.body).getPropertyValue"
+    shades = [page.evaluate(f"{style}('--map-nodata{part}')").strip() for part in ("", "-line")]
+    for key in page.evaluate("document.querySelector('#map-app').mapApp.data.views.map((view) => view.key)"):
+        page.get_by_label("Colour by").select_option(key)
+        legend = page.evaluate("document.querySelector('#map-app').mapApp.current")
+        entries = page.locator("[data-map=legend] button").all_inner_texts()
+        expected = legend["names"] if legend["kind"] == "class" else legend["classLabels"][::-1]
+        assert entries == expected + ([legend["missingLabel"]] if legend["missing"] else [])
+        found = pixels(page)
+        assert sum(found.get(colour.lower(), 0) for colour in legend["colours"]) > 8_000
+        plain = {colour for colour, count in found.items() if count > 200}
+        others = plain - {colour.lower() for colour in legend["colours"]}
+        assert all(is_hatch(colour, shades) for colour in others)
+
+
+def is_hatch(colour: str, shades: list[str]) -> bool:
+    """Whether a colour lies between the two of the "no data" hatch."""
+    return all(
+        min(part) <= int(colour[k : k + 2], 16) <= max(part)
+        for k in (1, 3, 5)
+        for part in [[int(shade[k : k + 2], 16) for shade in shades]]
+    )
+
+
+def test_every_layer_can_be_hidden_and_shown(desktop):
+    page = desktop.page
+    boxes = page.locator("[data-map=layers] input")
+    layers = ("grid", "hexes", "marks")
+
+    def drawn() -> dict[str, dict[str, int]]:
+        return {layer: pixels(page, layer, opaque=False) for layer in layers}
+
+    whole = drawn()
+    assert boxes.count() >= 8
+    for k in range(boxes.count()):
+        boxes.nth(k).uncheck()
+        assert drawn() != whole
+        boxes.nth(k).check()
+    assert drawn() == whole
 
 
 def test_a_clicked_hexagon_shows_its_type_and_all_of_it(desktop, plan):

@@ -137,16 +137,30 @@ export class HexLevel {
     for (const i of members) {
       const ring = this.ring(i);
       for (let k = 0; k < ring.length; k += 2) {
+        if (inside.has(this.#beyond(i, ring, k))) continue;
         const next = (k + 2) % ring.length;
-        const middleX = (ring[k] + ring[next]) / 2;
-        const middleY = (ring[k + 1] + ring[next + 1]) / 2;
-        /* the neighbour's centre lies mirrored behind the edge; a little short of it is still inside */
-        const beyond = this.at((this.x[i] + 1.6 * middleX) / this.world, (this.y[i] + 1.6 * middleY) / this.world);
-        if (inside.has(beyond)) continue;
         segments.push(this.x[i] + ring[k], this.y[i] + ring[k + 1], this.x[i] + ring[next], this.y[i] + ring[next + 1]);
       }
     }
     return Float64Array.from(segments, (value) => value / this.world);
+  }
+
+  /** The cells that share an edge with a cell. */
+  neighbours(i) {
+    const ring = this.ring(i);
+    const found = new Set();
+    for (let k = 0; k < ring.length; k += 2) found.add(this.#beyond(i, ring, k));
+    found.delete(-1);
+    return [...found];
+  }
+
+  /** The cell behind the edge that begins at corner k of a cell's ring, or -1. */
+  #beyond(i, ring, k) {
+    const next = (k + 2) % ring.length;
+    const middleX = (ring[k] + ring[next]) / 2;
+    const middleY = (ring[k + 1] + ring[next + 1]) / 2;
+    /* the neighbour's centre lies mirrored behind the edge; a little short of it is still inside */
+    return this.at((this.x[i] + 1.6 * middleX) / this.world, (this.y[i] + 1.6 * middleY) / this.world);
   }
 
   #longestReach() {

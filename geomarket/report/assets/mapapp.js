@@ -5,10 +5,10 @@ import { addressOf, showAddress } from "./mapaddress.js";
 import { storeCard, typeCard } from "./mapcards.js";
 import { buildControls, buildLayers, buildLegend } from "./mapcontrols.js";
 import { decodeMap, inkOf, rivalsOf } from "./mapdata.js";
-import { paintGraticule, paintLines, paintMarkers, paintNames, paintRing, paintSegments, scaleBars } from "./maplayers.js";
+import { paintFrames, paintGraticule, paintLines, paintMarkers, paintNames, paintRing, paintSegments, scaleBars } from "./maplayers.js";
 import { boundsAround, catchmentOutline, typeOutline } from "./mapoutlines.js";
 import { TileLayer } from "./maptiles.js";
-import { hexLines, hexTip, markerTip, showTip } from "./maptip.js";
+import { hexLines, hexTip, markerLines, markerTip, showTip } from "./maptip.js";
 import { MapView } from "./mapview.js";
 import { make } from "./mapwords.js";
 
@@ -17,6 +17,8 @@ const FEW_COMPETITORS = 90;
 const DISC_PIXELS = 17 ** 2;
 const LABELLED_SCALE = 5;
 const ADDRESS_REST_MS = 400;
+const CARD_GAP = 40;
+const MANY_IN_TRIAL = 20;
 
 export class MapApp {
   static async start(root, data) {
@@ -34,6 +36,10 @@ export class MapApp {
     this.current = data.views[0];
     this.hidden = new Map(data.views.map((view) => [view.key, new Set()]));
     this.shown = { hexes: true, stores: true, rivals: new Set(), lines: true, names: true, grid: true, tiles: false };
+    /* the marks of a large trial would hide the hexagons: they wait until they are asked for */
+    const inTrial = data.stores.filter(({ arm }) => arm).length;
+    const arms = new Set(inTrial <= MANY_IN_TRIAL ? ["test", "control"] : []);
+    Object.assign(this.shown, { arms, modelled: true, observed: true });
     if ((data.competitors?.x.length ?? 0) <= FEW_COMPETITORS) data.chains.forEach((_, k) => this.shown.rivals.add(k));
     this.store = null;
     this.type = null;
@@ -158,9 +164,9 @@ export class MapApp {
   #paintMarks(context, view) {
     const { ink, shown } = this;
     if (shown.lines) paintLines(context, view, this.lines, ink.line, ink.casing);
-    this.outline?.forEach(({ segments, dash, width }) =>
-      paintSegments(context, view, segments, { ink: ink.select, casing: ink.casing, dash, width }),
-    );
+    this.outline?.forEach(({ source, segments, ...look }) => {
+      if (shown[source] !== false) paintSegments(context, view, segments, this.lineLook(source, look));
+    });
     if (shown.names) paintNames(context, view, this.data.names, ink.line, ink.casing, shown.stores ? this.stores : []);
     const closeness = view.scale / this.fitScale();
     const few = this.data.competitors?.x.length <= FEW_COMPETITORS;
@@ -173,8 +179,19 @@ export class MapApp {
     const covered = (this.stores.length * DISC_PIXELS) / (this.view.width * this.view.height);
     const labelled = covered < 0.05 || closeness > LABELLED_SCALE;
     const look = { radius: labelled ? 8.5 : 5, fill: ink.store, ring: ink.storeRing, ink: ink.storeRing };
+    /* of a chosen store in the trial, its partner shows in any case */
+    const isChosen = ({ id, arm, partner }) => arm && this.store && (this.store.id === id || this.store.id === partner);
+    const framed = this.stores.filter((store) => shown.arms.has(store.arm) || isChosen(store));
+    paintFrames(context, view, framed, { radius: look.radius, ink: ink.select, casing: ink.casing });
     paintMarkers(context, view, this.stores, look);
     if (this.store) paintMarkers(context, view, [this.store], { radius: 11, fill: ink.select, ring: ink.selectRing, ink: ink.selectRing });
+  }
+
+  /** How an edge is drawn: known customers' trips as a double line in a colour of their own. */
+  lineLook(source, { dash, width }) {
+    const { select, observed, casing } = this.ink;
+    const seen = source === "observed";
+    return { ink: seen ? observed : select, casing, dash, width, double: seen };
   }
 
   #paintHover(context, view) {
@@ -262,17 +279,24 @@ export class MapApp {
   #click({ px, py, touch }) {
     const marker = this.#markerAt(px, py);
     const hex = marker ? null : this.#hexAt(px, py);
+    /* the first tap of a finger points, the second one on the same hexagon clicks */
+    const again = hex && !this.find("tip").hidden && hex.i === this.hovered?.i && hex.level === this.hovered.level;
     if (marker?.kind === "store") this.selectStore(marker.marker.id);
-    else if (touch) this.#hover({ px, py });
+    else if (touch && !again) this.#hover({ px, py });
     else if (hex) this.selectType(hex.level.values[this.data.views[0].column][hex.i]);
     else this.selectStore(null);
   }
 
   #keyMoved({ px, py, key }) {
-    const hex = this.#hexAt(px, py);
     this.#hover({ px, py });
-    if (key === "Enter") this.#click({ px, py, touch: false });
-    this.say(hex ? hexLines(this, hex).map((line) => line.join(": ")).join("; ") : "No hexagon here");
+    if (key === "Enter") {
+      this.#click({ px, py, touch: false });
+      return;
+    }
+    const marker = this.#markerAt(px, py);
+    const hex = this.#hexAt(px, py);
+    if (marker) this.say(markerLines(this, marker).join("; "));
+    else this.say(hex ? hexLines(this, hex).map((line) => line.join(": ")).join("; ") : "No hexagon here");
   }
 
   // ------------------------------------------------------------------ choosing
@@ -282,17 +306,34 @@ export class MapApp {
     this.store = this.stores.find((store) => store.id === id) ?? null;
     this.type = null;
     this.outline = this.store && catchmentOutline(this, id);
-    if (this.store && move) this.#moveTo(this.store);
     this.#showCard(this.store && storeCard(this, this.store));
-    if (this.store) this.say(`${this.store.name}, ${this.store.clusterName}`);
+    if (this.store) {
+      if (move) this.#moveTo(this.store);
+      this.#uncover(this.store);
+      this.say(`${this.store.name}, ${this.store.clusterName}`);
+    }
     this.view.paint(move ? null : "marks");
   }
 
   /** Shows the whole of a store's catchment, or the store's surroundings where none is known. */
   #moveTo(store) {
-    const widest = this.outline?.at(-1)?.segments;
-    if (widest?.length) this.view.fit(boundsAround(store, widest), 40);
+    if (this.outline?.length) this.view.fit(boundsAround(store, this.outline), { padding: 40, left: this.#covered() });
     else this.view.centreOn(store.x, store.y, this.fitScale() * 3);
+  }
+
+  /** How much of the map's left side the open card covers; on a phone it stands below. */
+  #covered() {
+    const card = this.find("card");
+    if (card.hidden || getComputedStyle(card).position !== "absolute") return 0;
+    return card.offsetLeft + card.offsetWidth;
+  }
+
+  /** Moves a chosen store out from under the card. */
+  #uncover({ x, y }) {
+    const card = this.find("card");
+    const [px, py] = this.view.toPixel(x, y);
+    const gap = this.#covered() + CARD_GAP - px;
+    if (this.#covered() && gap > 0 && py < card.offsetTop + card.offsetHeight + CARD_GAP) this.view.panBy(-gap, 0);
   }
 
   /** Outlines all hexagons of a neighbourhood type and shows its portrait; the second time, closes it. */
@@ -317,6 +358,14 @@ export class MapApp {
     this.current = this.data.views.find((view) => view.key === key) ?? this.data.views[0];
     this.find("colour").value = this.current.key;
     this.#showView();
+  }
+
+  /** Marks the stores of the trial. */
+  showTrial() {
+    this.shown.arms = new Set(["test", "control"]);
+    this.shown.stores = true;
+    buildLayers(this);
+    this.view.paint();
   }
 
   /** Shows one class of the first view alone, or all of them again. */

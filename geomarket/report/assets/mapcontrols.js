@@ -1,9 +1,10 @@
 /** The controls beside the map: colour, legend, search, layers, zoom buttons. */
 
-import { CHAIN_SHAPES, markerPicture } from "./maplayers.js";
+import { CHAIN_SHAPES, framePicture, markerPicture } from "./maplayers.js";
 import { make } from "./mapwords.js";
 
 const BUTTON_ZOOM = 1.6;
+const ARMS = { test: "Test stores: change first", control: "Control stores: wait" };
 
 export function buildControls(app) {
   buildColours(app);
@@ -16,9 +17,13 @@ export function buildControls(app) {
     fit: () => view.fit(data.bounds),
   };
   Object.entries(acts).forEach(([name, act]) => app.find(name).addEventListener("click", act));
-  app.box.addEventListener("keydown", (event) => {
-    if (event.key === "Escape") app.selectStore(null);
-  });
+  [app.box, app.find("card")].forEach((element) =>
+    element.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape") return;
+      app.selectStore(null);
+      app.box.focus();
+    }),
+  );
 }
 
 function buildColours(app) {
@@ -53,17 +58,15 @@ function buildSearch(app) {
 export function buildLayers(app) {
   const { data, shown, ink } = app;
   const entries = [];
-  const add = (label, on, change, picture = null) => {
-    const box = make("input", { type: "checkbox", checked: on });
-    box.addEventListener("change", () => {
-      change(box.checked);
-      app.view.paint();
-    });
-    entries.push(make("label", {}, box, picture, label));
-  };
+  const add = (...entry) => entries.push(checkbox(app, ...entry));
   const own = markerPicture("circle", { fill: ink.store, ring: ink.storeRing });
   add("Hexagons", shown.hexes, (on) => (shown.hexes = on));
   add(`${data.ownName} stores (${app.stores.length})`, shown.stores, (on) => (shown.stores = on), own);
+  Object.entries(ARMS).forEach(([arm, label]) => {
+    const count = app.stores.filter((store) => store.arm === arm).length;
+    const change = (on) => (on ? shown.arms.add(arm) : shown.arms.delete(arm));
+    if (count) add(`${label} (${count})`, shown.arms.has(arm), change, framePicture(arm, ink));
+  });
   data.chains.forEach((chain, k) => {
     const shape = CHAIN_SHAPES[Math.min(k, CHAIN_SHAPES.length - 1)];
     const picture = markerPicture(shape, { fill: ink.rival, ring: ink.rivalRing });
@@ -75,6 +78,15 @@ export function buildLayers(app) {
   add("Graticule", shown.grid, (on) => (shown.grid = on));
   if (data.tiles) add("Online map (asks its server for tiles)", shown.tiles, (on) => app.showTiles(on));
   app.find("layers").replaceChildren(...entries);
+}
+
+function checkbox(app, label, on, change, picture = null) {
+  const box = make("input", { type: "checkbox", checked: on });
+  box.addEventListener("change", () => {
+    change(box.checked);
+    app.view.paint();
+  });
+  return make("label", {}, box, picture, label);
 }
 
 /** Writes the legend of what colours the map; each entry hides or shows its hexagons. */

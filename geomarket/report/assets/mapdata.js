@@ -8,7 +8,10 @@ export async function decodeMap(data) {
   return {
     levels: await decodeHexes(data.hexes),
     lines: data.lines ? await decodeLines(data.lines, data.hexes.world) : [],
-    catchments: data.catchments ? await decodeMembers(data.catchments.members) : [],
+    areas: {
+      modelled: data.catchments ? await decodeMembers(data.catchments.members) : [],
+      observed: data.catchments?.observed ? await decodeMembers(data.catchments.observed.members) : [],
+    },
   };
 }
 
@@ -58,5 +61,6 @@ export function inkOf(element) {
     rivalRing: read("--map-rival-ring"),
     select: read("--map-select"),
     selectRing: read("--map-select-ring"),
+    observed: read("--map-observed"),
   };
 }

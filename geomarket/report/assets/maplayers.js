@@ -54,8 +54,11 @@ export function paintLines(context, view, lines, ink, casing) {
   context.setLineDash([]);
 }
 
-/** Separate segments [x1, y1, x2, y2, ...] in world coordinates, e.g. the edge of a catchment. */
-export function paintSegments(context, view, segments, { ink, casing, width = 2, dash = [] }) {
+/**
+ * Separate segments [x1, y1, x2, y2, ...] in world coordinates, e.g. the edge of a catchment; a double line tells one
+ * kind of edge from another without its colour.
+ */
+export function paintSegments(context, view, segments, { ink, casing, width = 2, dash = [], double = false }) {
   context.lineCap = "round";
   context.beginPath();
   for (let k = 0; k < segments.length; k += 4) {
@@ -63,12 +66,17 @@ export function paintSegments(context, view, segments, { ink, casing, width = 2,
     context.lineTo(segments[k + 2] * view.scale - view.left, segments[k + 3] * view.scale - view.top);
   }
   context.strokeStyle = casing;
-  context.lineWidth = width + 2.5;
+  context.lineWidth = width + (double ? 4.5 : 2.5);
   context.stroke();
   context.setLineDash(dash);
   context.strokeStyle = ink;
-  context.lineWidth = width;
+  context.lineWidth = width + (double ? 2.4 : 0);
   context.stroke();
+  if (double) {
+    context.strokeStyle = casing.slice(0, 7);
+    context.lineWidth = width * 0.7;
+    context.stroke();
+  }
   context.setLineDash([]);
   context.lineCap = "butt";
 }
@@ -144,6 +152,24 @@ function polygon(context, x, y, r, sides, turn) {
   context.closePath();
 }
 
+/** Frames of stores in a trial: a ring around those that change first, a square around those that wait. */
+const FRAMES = { test: "circle", control: "square" };
+const FRAME_GAP = 3.4;
+
+/** Frames around markers [{x, y, arm}]. */
+export function paintFrames(context, view, markers, { radius, ink, casing }) {
+  for (const { x, y, arm } of markers) {
+    context.beginPath();
+    SHAPES[FRAMES[arm]](context, x * view.scale - view.left, y * view.scale - view.top, radius + FRAME_GAP);
+    context.strokeStyle = casing;
+    context.lineWidth = 4;
+    context.stroke();
+    context.strokeStyle = ink;
+    context.lineWidth = 1.7;
+    context.stroke();
+  }
+}
+
 /** Markers [{x, y, shape, text}] of one look. */
 export function paintMarkers(context, view, markers, { radius, fill, ring, ink }) {
   for (const marker of markers) {
@@ -167,22 +193,37 @@ export function paintMarkers(context, view, markers, { radius, fill, ring, ink }
   }
 }
 
-/** An inline picture of a marker for legends. */
-export function markerPicture(shape, { fill, ring }) {
+/** An inline picture for legends, painted by paint(context, view) in a view of width × 16 pixels. */
+function picture(width, paint) {
   const canvas = document.createElement("canvas");
-  canvas.width = 32;
+  canvas.width = 2 * width;
   canvas.height = 32;
   canvas.className = "marker";
+  canvas.style.width = `${width}px`;
   canvas.setAttribute("aria-hidden", "true");
   const context = canvas.getContext("2d");
   context.scale(2, 2);
-  paintMarkers(context, { scale: 1, left: 0, top: 0, width: 16, height: 16 }, [{ x: 8, y: 8, shape }], {
-    radius: 4.6,
-    fill,
-    ring,
-    ink: ring,
-  });
+  paint(context, { scale: 1, left: 0, top: 0, width, height: 16 });
   return canvas;
+}
+
+export function markerPicture(shape, { fill, ring }) {
+  return picture(16, (context, view) =>
+    paintMarkers(context, view, [{ x: 8, y: 8, shape }], { radius: 4.6, fill, ring, ink: ring }),
+  );
+}
+
+/** A store with the frame of its arm of the trial. */
+export function framePicture(arm, { store, storeRing, select, casing }) {
+  return picture(16, (context, view) => {
+    paintFrames(context, view, [{ x: 8, y: 8, arm }], { radius: 2.4, ink: select, casing });
+    paintMarkers(context, view, [{ x: 8, y: 8, shape: "circle" }], { radius: 3, fill: store, ring: storeRing, ink: storeRing });
+  });
+}
+
+/** A piece of a line. */
+export function linePicture(look) {
+  return picture(30, (context, view) => paintSegments(context, view, [3, 8, 27, 8], look));
 }
 
 /** Round lengths for the scale bar at the middle of the view: [{label, pixels}] in km and miles. */

@@ -25,11 +25,15 @@ export function hexTip(app, hex) {
 }
 
 export function markerTip(app, { kind, marker, chain }) {
-  const lines =
-    kind === "store"
-      ? [make("small", {}, `${marker.id} · ${marker.clusterName}`), make("small", { className: "hint" }, "Click for its catchment")]
-      : [make("small", {}, `Competitor · ${app.data.chains[chain]}`)];
-  return make("div", {}, make("b", {}, marker.name), ...lines);
+  const [name, ...lines] = markerLines(app, { kind, marker, chain });
+  if (kind === "store") lines.push("Click for its catchment");
+  return make("div", {}, make("b", {}, name), ...lines.map((line) => make("small", {}, line)));
+}
+
+/** Name of a marker and what is to be said about it at a glance. */
+export function markerLines(app, { kind, marker, chain }) {
+  if (kind !== "store") return [marker.name, `Competitor · ${app.data.chains[chain]}`];
+  return [marker.name, `${marker.id} · ${marker.clusterName}`, ...(marker.trial ? [`Trial: ${marker.trial}`] : [])];
 }
 
 /** Shows the tooltip beside a point of the map, inside the map. */

@@ -51,14 +51,14 @@ export class MapView {
     this.layers.push({ name, paint, canvas, context: canvas.getContext("2d") });
   }
 
-  /** Shows the whole of some bounds. */
-  fit([west, north, east, south], padding = 18) {
+  /** Shows the whole of some bounds, beside a strip at the left that something else covers. */
+  fit([west, north, east, south], { padding = 18, left = 0 } = {}) {
     const across = Math.max(east - west, 1e-9);
     const down = Math.max(south - north, 1e-9);
-    const scale = Math.min((this.width - 2 * padding) / across, (this.height - 2 * padding) / down);
+    const scale = Math.min((this.width - left - 2 * padding) / across, (this.height - 2 * padding) / down);
     this.scale = Math.min(scale, this.maxScale);
     this.minScale = Math.min(this.minScale ?? Infinity, this.scale * 0.6);
-    this.x = (west + east) / 2;
+    this.x = (west + east - left / this.scale) / 2;
     this.y = (north + south) / 2;
     this.#moved();
   }

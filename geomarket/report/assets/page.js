@@ -55,6 +55,12 @@ if (root) {
       document.querySelector("#map").scrollIntoView();
     }),
   );
+  document.querySelectorAll("[data-show-trial]").forEach((button) =>
+    button.addEventListener("click", () => {
+      app.showTrial();
+      document.querySelector("#map").scrollIntoView();
+    }),
+  );
   window.addEventListener("beforeprint", () => {
     document.documentElement.classList.add("is-printing");
     app.ink = null;
