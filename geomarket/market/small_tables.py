@@ -9,6 +9,8 @@ import duckdb
 import h3
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from geomarket.errors import TableError
 from geomarket.market.casting import identifier, typed_select
@@ -100,6 +102,49 @@ def _joined(frame: pd.DataFrame) -> pd.Series:
     return frame.astype(object).where(frame.notna(), "–").astype(str).agg(", ".join, axis=1)
 
 
+class _Texts:
+    """What the file says, column by column, of the rows that are left; kept in Arrow, where it is small."""
+
+    def __init__(self, columns: dict[str, pa.ChunkedArray], rows: pd.Index) -> None:
+        self.columns, self.rows = columns, rows
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns the file has."""
+        return tuple(self.columns)
+
+    def given(self, name: str) -> pd.Series:
+        """Where there is a text at all."""
+        valid = self.columns[name].is_valid().to_numpy()
+        return pd.Series(valid[self.rows.to_numpy() - 1], self.rows)
+
+    def of(self, name: str, rows: Iterable[int]) -> pd.Series:
+        """Texts of some rows, None where there is none; empty ones of a column the file doesn't have."""
+        index = pd.Index(list(rows), dtype="int64")
+        if name not in self.columns:
+            return pd.Series("", index=index, dtype=object)
+        return pd.Series(self.columns[name].take(pa.array(index - 1)).to_pylist(), index, dtype=object)
+
+    def examples(self, name: str, rows: Iterable[int]) -> str:
+        """The first three different texts of some rows."""
+        return ", ".join(self.of(name, rows).dropna().astype(str).unique()[:3])
+
+    def without(self, rows: pd.Index) -> _Texts:
+        """The same less some rows."""
+        return _Texts(self.columns, self.rows.drop(rows))
+
+
+def _series(fetched: pa.Table, name: str, index: pd.Index) -> pd.Series:
+    """One column; equal texts are one Python object, which keeps millions of rows small."""
+    column = fetched[name]
+    if not pa.types.is_string(column.type):
+        return pd.Series(column.to_pandas().to_numpy(), index)
+    encoded = pc.dictionary_encode(column.combine_chunks())
+    words = np.append(encoded.dictionary.to_numpy(zero_copy_only=False), None).astype(object)
+    codes = encoded.indices.fill_null(len(words) - 1).to_numpy(zero_copy_only=False)
+    return pd.Series(words[codes], index, dtype=object)
+
+
 class _Cleaning:
     """One table on its way from raw to usable. Frames are indexed by row of the relation, from 1."""
 
@@ -111,14 +156,14 @@ class _Cleaning:
         self.settings = context.settings.tables.given()[raw.name]
         self.references = context.references(raw.name)
         self.frame, self.texts = self._fetch(connection)
-        missing = self.frame[list(self.texts.columns)].isna()
-        self.unreadable = {str(name): self.texts[name].notna() & missing[name] for name in self.texts.columns}
+        self.unreadable = {
+            name: self.texts.given(name) & self.frame[name].isna() for name in self.texts.names
+        }
 
     def counts(self) -> dict[str, tuple[int, int]]:
         """Column -> how many values there are, and how many of them can't be read."""
         return {
-            name: (int(self.texts[name].notna().sum()), int(bad.sum()))
-            for name, bad in self.unreadable.items()
+            name: (int(self.texts.given(name).sum()), int(bad.sum())) for name, bad in self.unreadable.items()
         }
 
     def usable(self) -> CleanTable:
@@ -146,7 +191,7 @@ class _Cleaning:
             return frozenset()
         return frozenset(str(value) for value in self.frame[self.contract.key[0]].dropna())
 
-    def _fetch(self, connection: duckdb.DuckDBPyConnection) -> tuple[pd.DataFrame, pd.DataFrame]:
+    def _fetch(self, connection: duckdb.DuckDBPyConnection) -> tuple[pd.DataFrame, _Texts]:
         """Return the typed columns and, beside them, what the file says."""
         further = self.raw.further if self.contract.keep_further else {}
         extra = [f"{sql} AS {identifier(f'further {i}')}" for i, (sql, _) in enumerate(further.values())]
@@ -157,12 +202,18 @@ class _Cleaning:
             value = _for_pandas(column, identifier(f"value {ours}"))
             parts += [f"{value} AS {identifier(ours)}", identifier(f"text {ours}")]
         with naming_the_format(self.raw, self.settings):
-            fetched = connection.execute(f"SELECT {', '.join(parts)} FROM ({typed})").df()
-        fetched.index = pd.RangeIndex(1, len(fetched) + 1)
-        own = {c.name: _typed(c, fetched.get(c.name), fetched.index) for c in self.contract.columns}
-        others = {name: _further(fetched[f"further {i}"], self.raw.is_text) for i, name in enumerate(further)}
+            fetched = connection.execute(f"SELECT {', '.join(parts)} FROM ({typed})").to_arrow_table()
+        index = pd.RangeIndex(1, fetched.num_rows + 1)
         texts = {ours: fetched[f"text {ours}"] for ours in self.raw.columns}
-        return pd.DataFrame({**own, **others}, index=fetched.index), pd.DataFrame(texts, index=fetched.index)
+        own = {
+            c.name: _typed(c, _series(fetched, c.name, index) if c.name in columns else None, index)
+            for c in self.contract.columns
+        }
+        others = {
+            name: _further(_series(fetched, f"further {i}", index), self.raw.is_text)
+            for i, name in enumerate(further)
+        }
+        return pd.DataFrame({**own, **others}, index=index), _Texts(texts, index)
 
     def _project(self) -> None:
         crs = self.settings.crs
@@ -271,11 +322,11 @@ class _Cleaning:
     def _refuse_mostly_bad(self, failed: pd.DataFrame) -> None:
         table = self.raw.name
         for name in self.unreadable:
-            column, text = self.contract.column(name), self.texts[name]
+            column = self.contract.column(name)
             rows = failed.loc[(failed["column"] == name) & (failed["reason"] == limit_reason(column)), "row"]
-            given = int(text.notna().sum())
+            given = int(self.texts.given(name).sum())
             if not column.nullable and len(rows) > _MOST * given:
-                examples = ", ".join(text.loc[rows].dropna().astype(str).unique()[:3])
+                examples = self.texts.examples(name, rows)
                 words = f"{len(rows):,} of {given:,} values are not {column.expected} ({examples})"
                 raise TableError(f"{table}: {name}: {words}. {cure_of(table, name)}")
 
@@ -300,7 +351,7 @@ class _Cleaning:
         if not rows:
             return
         self.frame.loc[rows, column.name] = pd.NaT if column.kind == "date" else np.nan
-        examples = ", ".join(self.texts.loc[rows, column.name].dropna().astype(str).unique()[:3])
+        examples = self.texts.examples(column.name, rows)
         words = f"{len(rows):,} of {self.raw.total:,} values of {column.name}: {reason} ({examples})"
         self._note(
             column.name, reason, len(rows), SET_TO_MISSING, f"{self.raw.name}: {words}; {SET_TO_MISSING}."
@@ -311,9 +362,9 @@ class _Cleaning:
         for (name, reason), rows in first.groupby(["column", "reason"], sort=False)["row"]:
             name, reason = str(name), str(reason)
             if name in ("lon", "lat") and reason != MISSING:
-                values = _joined(self.texts.loc[rows, ["lon", "lat"]])
+                values = _joined(pd.DataFrame({axis: self.texts.of(axis, rows) for axis in ("lon", "lat")}))
             else:
-                values = self.texts.loc[rows, name] if name in self.texts else pd.Series("", index=rows)
+                values = self.texts.of(name, rows)
             unknown = name in self.references and reason.startswith("is not in")
             cure = self.references[name].cure(values) if unknown else ""
             lines = zip(file_rows(rows, self.raw), values)
@@ -343,7 +394,7 @@ class _Cleaning:
                     LEFT_OUT,
                     f"{self.raw.name}: {words}; {LEFT_OUT}.",
                 )
-                self.frame, self.texts = self.frame.drop(index=rows), self.texts.drop(index=rows)
+                self.frame, self.texts = self.frame.drop(index=rows), self.texts.without(rows)
                 self.unreadable = {key: bad.drop(index=rows) for key, bad in self.unreadable.items()}
 
     def _leave_far_out(self) -> None:
