@@ -105,7 +105,7 @@ def test_the_same_areas_under_new_names_havent_moved(town, fitted):
     assert dict(found.matches[["old", "new"]].to_numpy()) == {"A": "C", "B": "A", "C": "B"}
     assert found.matches["distance"].max() < 1e-12
     assert (found.psi["verdict"] == "stable").all()
-    assert "0.0 %" in found.summary()[0]
+    assert "0.0%" in found.summary()[0]
 
 
 def test_known_moves_are_counted_in_people(town, fitted):
@@ -211,7 +211,7 @@ def test_smoothing_buys_larger_patches_with_fit(town, fitted):
     # the true bands are contiguous here, so smoothing must come nearer to them
     truth = pd.Series(band).map(dict(pd.crosstab(band, codes.to_numpy()).idxmax(axis=1)))
     assert (some.table["code"].to_numpy() == truth).mean() > (codes.to_numpy() == truth).mean()
-    assert f"{100 * some.fit_cost:.1f} % of fit" in some.summary()[1]
+    assert f"{100 * some.fit_cost:.1f}% of fit" in some.summary()[1]
     shuffled = rates.sample(frac=1, random_state=1)
     again = smooth_types(fitted, shuffled, codes.loc[shuffled.index], pairs, strength=2)
     assert (again.table["code"].loc[rates.index] == some.table["code"]).all()

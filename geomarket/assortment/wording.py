@@ -143,7 +143,7 @@ def _core_words(problem: RangeProblem, rules: RangeRules, listed: npt.NDArray[np
         if problem.core[i]:
             words.append("in the national core, as the rules name it")
         elif rules.core_share > 0 and held[i]:
-            best = f": top {top[i]} % in every cluster" if top[i] <= 50 else ""
+            best = f": top {top[i]}% in every cluster" if top[i] <= 50 else ""
             words.append(f"in the national core{best}")
         else:
             words.append("")

@@ -233,7 +233,7 @@ def worth_contacting(value: LifetimeValue, cost: float, lift: float, weeks: floa
     cost : float
         Money per contact.
     lift : float
-        Share by which a contact raises a customer's trips while it works (0.05 = 5 %), as measured in a test: nothing
+        Share by which a contact raises a customer's trips while it works (0.05 = 5%), as measured in a test: nothing
         here can tell it.
     weeks : float
         How long it works.
@@ -475,7 +475,7 @@ def _check(totals: pd.DataFrame, horizon_months: int, discount_rate: float) -> N
     if horizon_months < 1 or discount_rate <= -1:
         raise SettingsError(
             f"horizon_months = {horizon_months}, discount_rate = {discount_rate}: at least one month and a rate above "
-            "−100 % are expected."
+            "−100% are expected."
         )
 
 

@@ -35,7 +35,7 @@ class NewListingDiscount(Result):
     table : DataFrame
         category ("all" first), pairs, stores, predicted, observed (units), ratio (observed over predicted, after the
         chain's growth), discount (factor on a typical forecast of the category, categories drawn to the whole as far
-        as chance explains the difference), se, low, high (90 %), typical (units per period the category's forecasts
+        as chance explains the difference), se, low, high (90%), typical (units per period the category's forecasts
         are measured against).
     slopes : DataFrame
         term ("rank": log of the forecast over the category's typical one; "breadth": log of the share of stores that
@@ -66,7 +66,7 @@ class NewListingDiscount(Result):
         slope = float(self.slopes["slope"].iloc[0])
         spread = np.exp(_Z90 * row["se"])
         return [
-            f"New listings sold {row['ratio']:.2f} of what was forecast for them (90 % interval "
+            f"New listings sold {row['ratio']:.2f} of what was forecast for them (90% interval "
             f"{row['ratio'] / spread:.2f} to {row['ratio'] * spread:.2f}, {int(row['pairs']):,} pairs listed later): "
             "forecasts for unlisted SKUs carry that discount.",
             f"A forecast twice as high sold {2 ** (1 + slope):.2f} times as much: the factor on a forecast depends on "

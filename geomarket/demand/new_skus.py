@@ -48,7 +48,7 @@ class LaunchEvidence:
     ratio, se : float
         Units sold over units forecast in the stores that listed them, and its relative standard error over SKUs.
     wmape, coverage, spearman : float
-        Of those forecasts after the ratio; share of pairs inside the 90 % interval; rank correlation of rates over
+        Of those forecasts after the ratio; share of pairs inside the 90% interval; rank correlation of rates over
         SKUs.
     """
 
@@ -70,11 +70,11 @@ class NewSkuForecast(Result):
     table : DataFrame
         The columns of ``Demand.table``, one row per store × new SKU; ``family`` is "attributes".
     skus : DataFrame
-        sku, category, units (per period in a store of average size), low, high (90 %), alike (the existing SKU most
+        sku, category, units (per period in a store of average size), low, high (90%), alike (the existing SKU most
         like it), likeness (0 to 1).
     holdout : DataFrame
         model ("attributes", "category average"), skus, pairs, wmape, bias, spearman (over SKUs), coverage (share of
-        pairs inside the 90 % interval): existing SKUs held out whole.
+        pairs inside the 90% interval): existing SKUs held out whole.
     ridge : float
         Strength of the ridge that did best.
     factor : float
@@ -103,7 +103,7 @@ class NewSkuForecast(Result):
         lines = [
             f"{len(self.skus):,} new SKUs are forecast from their attributes. On {int(ours['skus']):,} existing SKUs "
             f"held out whole such forecasts miss by {ours['wmape']:.0%} of units (WMAPE; {better} than the category's "
-            f"average, {plain['wmape']:.0%}), and the 90 % interval holds what {ours['coverage']:.0%} of them sold."
+            f"average, {plain['wmape']:.0%}), and the 90% interval holds what {ours['coverage']:.0%} of them sold."
         ]
         if self.validated:
             lines.append(
@@ -161,7 +161,7 @@ def forecast_new_skus(
     -----
     Attribute-based forecasts of SKUs not carried follow Fisher & Vaidyanathan (2014); ridge: Hoerl & Kennard (1970).
     Log rates of existing SKUs count the more the more stores list them; the mean is right on SKUs held out (smearing;
-    Duan 1983). The interval spans 5 % to 95 % of what held-out SKUs sold over their forecasts, each SKU counting
+    Duan 1983). The interval spans 5% to 95% of what held-out SKUs sold over their forecasts, each SKU counting
     alike (a cross-validated form of the jackknife+; Barber et al. 2021): it holds for SKUs like the ones that sell.
     What a new SKU takes from others is the transference's question, not this one's.
 

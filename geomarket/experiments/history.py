@@ -34,7 +34,7 @@ class KeptShare:
         one = self.tests == 1
         return (
             f"{self.tests} past {'test' if one else 'tests'} found {self.estimate:.0%} (± {1.645 * self.se:.0%}) of "
-            "what was promised, drawn towards 100 % as far as "
+            "what was promised, drawn towards 100% as far as "
             f"{'it leaves' if one else 'they leave'} room; the expected gain is scaled by it."
         )
 

@@ -24,7 +24,7 @@ class Verdict:
     sentence : str
         One plain sentence for a director.
     gain, low, high, net : float
-        Money a year on the reporting fold (0 for "national"), with its 90 % interval.
+        Money a year on the reporting fold (0 for "national"), with its 90% interval.
     validated : bool
         False when forecasts of unlisted SKUs carry no new-listing discount.
     explanation : tuple of str
@@ -130,7 +130,7 @@ class _Words:
 
     def _net(self, row: dict[str, Any]) -> str:
         return (
-            f"{self._money(row['net'])} a year, 90 % interval {self._money(row['net_low'])} to "
+            f"{self._money(row['net'])} a year, 90% interval {self._money(row['net_low'])} to "
             f"{self._money(row['net_high'])}"
         )
 
@@ -145,7 +145,7 @@ class _Words:
             gain, low, high = (self._money(row[name]) for name in ("gain_holdout", "low", "high"))
             sentence = (
                 f"{what}: on periods used neither to plan nor to choose, this brings {gain} a year more margin than "
-                f"one national range ({row['gain_holdout'] / self.national:+.1%}; 90 % interval {low} to {high}), "
+                f"one national range ({row['gain_holdout'] / self.national:+.1%}; 90% interval {low} to {high}), "
                 f"{self._money(row['net'])} after the cost of complexity"
             )
             store = float(self.table.iloc[-1]["gain_holdout"])

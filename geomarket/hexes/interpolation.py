@@ -192,7 +192,7 @@ def conservation_sentences(conservation: pd.DataFrame) -> list[str]:
         share = float(outside[conservation["layer"] == layer].max())
         if share > CONSERVATION_TOLERANCE:
             lines.append(
-                f"{layer}: up to {100 * share:.2g} % of a total lies outside the grid and was not placed."
+                f"{layer}: up to {100 * share:.2g}% of a total lies outside the grid and was not placed."
             )
     return lines
 

@@ -582,7 +582,7 @@ class NeighbourhoodClassifier(BaseEstimator):
         if small.empty:
             return []
         return [
-            f"{', '.join(small)}: fewer than 1 % of the total; often outliers rather than a type. "
+            f"{', '.join(small)}: fewer than 1% of the total; often outliers rather than a type. "
             "Consider fewer supergroups or another transform."
         ]
 

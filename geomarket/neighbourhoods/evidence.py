@@ -138,7 +138,7 @@ def suggest_levels(
 ) -> LevelEvidence:
     """Weigh how many supergroups, and how many groups in each, the areas support.
 
-    No number is taken on one criterion. Of those k whose bootstrap agreement is within 5 % of the best, the one
+    No number is taken on one criterion. Of those k whose bootstrap agreement is within 5% of the best, the one
     with the best score is suggested: the mean of silhouette and Calinski–Harabasz, each scaled from its worst (0)
     to its best (1) k. The words say at which k each criterion peaks; an end of the range is no peak. Both
     criteria favour few types where areas shade into each other, as real ones do. The planner decides.
@@ -417,7 +417,7 @@ def _in_words(level: str, parent: str, rows: pd.DataFrame) -> str:
         f"{int(pick['k'])} {where} suggested: {why}. {', '.join(said)}; "
         f"the gap, a diagnostic only, at {_best(rows, 'gap')}. "
         f"A refit on resampled areas agrees {pick['bootstrap_ari']:.2f} (1 is perfect); "
-        f"the smallest type holds {100 * pick['smallest_share']:.1f} %."
+        f"the smallest type holds {100 * pick['smallest_share']:.1f}%."
         + (f" Other peaks: {others}." if others else "")
         + (
             ""

@@ -17,7 +17,7 @@ Slot = Literal["age", "means", "place", "tenure", "people", "work", "home", "lif
 INDEX_GAP = 10.0  # an index within 90..110 is no feature
 STRENGTH_GAP = 0.25  # nor is a mean within a quarter of a standard deviation
 NAME_SHARE = (
-    0.1  # a name must hold for at least one in ten: 4 % unemployed is no neighbourhood of job seekers
+    0.1  # a name must hold for at least one in ten: 4% unemployed is no neighbourhood of job seekers
 )
 
 # A name must never say who people are by a protected trait, flagged as one or not.
@@ -220,7 +220,7 @@ def portray_types(
     ...     "code": ["A"], "variable": ["rent"], "label": ["renting"], "mean": [0.6], "overall": [0.3],
     ...     "index": [200.0], "strength": [1.5], "reliable": [True], "unit": ["share"]})
     >>> print(portray_types(table, pd.DataFrame({"code": ["A"], "population_share": [0.124]}))["A"])
-    Home to 12 % of people. Above average: renting (60 %, index 200).
+    Home to 12% of people. Above average: renting (60%, index 200).
     """
     shares = dict(zip(types["code"], types["population_share"], strict=True))
     portraits = {}
@@ -263,7 +263,7 @@ def _figure(value: float, unit: str) -> str:
 
 def _share(value: float) -> str:
     percent = 100 * value
-    return f"{percent:.0f} %" if percent >= 9.5 else f"{percent:.1f} %"
+    return f"{percent:.0f}%" if percent >= 9.5 else f"{percent:.1f}%"
 
 
 @dataclass(frozen=True)

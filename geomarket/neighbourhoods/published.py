@@ -46,7 +46,7 @@ class PublishedTypes(Result):
     >>> published = pd.DataFrame({"renting": [0.2, 0.9], "owning": [0.9, 0.2]}, index=["1", "2"])
     >>> found = assign_to_centroids(rates, published)
     >>> found.summary()[0]
-    '3 areas assigned; largest: 1 67 %, 2 33 %.'
+    '3 areas assigned; largest: 1 67%, 2 33%.'
     """
 
     table: pd.DataFrame
@@ -57,7 +57,7 @@ class PublishedTypes(Result):
     def summary(self) -> list[str]:
         """Return the largest types and what the assignment rests on."""
         shares = self.table["code"].value_counts(normalize=True)
-        largest = ", ".join(f"{code} {100 * share:.0f} %" for code, share in shares.head(5).items())
+        largest = ", ".join(f"{code} {100 * share:.0f}%" for code, share in shares.head(5).items())
         return [f"{self.table['code'].notna().sum():,} areas assigned; largest: {largest}.", *self.notes]
 
 

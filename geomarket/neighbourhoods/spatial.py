@@ -161,10 +161,10 @@ class SmoothedTypes(Result):
     def summary(self) -> list[str]:
         """Return what smoothing gained and what it cost."""
         return [
-            f"Smoothing moved {100 * self.moved:.1f} % of cells to another type: {self.patches[0]:,} patches "
-            f"became {self.patches[1]:,}, and {100 * self.alike[1]:.0f} % of neighbours are alike (before: "
-            f"{100 * self.alike[0]:.0f} %).",
-            f"It cost {100 * self.fit_cost:.1f} % of fit (within-cluster sum of squares).",
+            f"Smoothing moved {100 * self.moved:.1f}% of cells to another type: {self.patches[0]:,} patches "
+            f"became {self.patches[1]:,}, and {100 * self.alike[1]:.0f}% of neighbours are alike (before: "
+            f"{100 * self.alike[0]:.0f}%).",
+            f"It cost {100 * self.fit_cost:.1f}% of fit (within-cluster sum of squares).",
         ]
 
 

@@ -43,7 +43,7 @@ class VintageComparison(Result):
     >>> old, new = pd.Series(["A", "A", "B", "B"]), pd.Series(["B", "B", "A", "B"])
     >>> found = compare_vintages(old, new, rates, rates, prepare(rates, np.ones(4)))
     >>> found.summary()[0]
-    '25.0 % of people live where the type changed (adjusted Rand index 0.00).'
+    '25.0% of people live where the type changed (adjusted Rand index 0.00).'
     """
 
     table: pd.DataFrame
@@ -56,7 +56,7 @@ class VintageComparison(Result):
     def summary(self) -> list[str]:
         """Return what moved, what drifted, and which types came or went."""
         lines = [
-            f"{100 * self.moved:.1f} % of people live where the type changed (adjusted Rand index {self.ari:.2f})."
+            f"{100 * self.moved:.1f}% of people live where the type changed (adjusted Rand index {self.ari:.2f})."
         ]
         gone = self.matches.loc[self.matches["new"].isna(), "old"].tolist()
         came = self.matches.loc[self.matches["old"].isna(), "new"].tolist()

@@ -44,7 +44,7 @@ class Rehearsal(Result):
     ----------
     table : DataFrame
         ranges ("today", "first phase", "all phases", "whole plan" with what waits), margin, gain, low, high (money a
-        year, on the reporting periods; 90 %), gain_share, low_share, high_share (of today's margin), claimed,
+        year, on the reporting periods; 90%), gain_share, low_share, high_share (of today's margin), claimed,
         claimed_share (gain by the forecasts the ranges were chosen by: in sample), listed (what the new listings
         earn, by forecasts of SKUs the stores don't carry), delisted (what the delisted SKUs earned), changes.
     categories : DataFrame
@@ -69,7 +69,7 @@ class Rehearsal(Result):
         bound = " at most" if NO_SUBSTITUTION in self.notes else ""
         lines = [
             f"Ranges planned on one part of the periods and valued on another bring{bound} "
-            f"{self._money(every['gain'])} a year more than today's ({every['gain_share']:+.1%}; 90 % interval "
+            f"{self._money(every['gain'])} a year more than today's ({every['gain_share']:+.1%}; 90% interval "
             f"{every['low_share']:+.1%} to {every['high_share']:+.1%}), {self._money(first['gain'])} "
             f"({first['gain_share']:+.1%}) of it from the first phase of changes.",
             f"New listings earn {self._money(every['listed'])} by forecasts of SKUs their stores do not carry, and "
@@ -79,7 +79,7 @@ class Rehearsal(Result):
         return [*lines, *self.notes]
 
     def by_cluster(self) -> pd.DataFrame:
-        """Return store_cluster, today, gain, low, high (money a year, all phases) and shares; 90 % over stores."""
+        """Return store_cluster, today, gain, low, high (money a year, all phases) and shares; 90% over stores."""
         rows = []
         for code, stores in self.stores.groupby("store_cluster", sort=True):
             today = float(stores["today"].sum())
@@ -225,7 +225,7 @@ def _by_store(values: dict[str, pd.DataFrame], year: float) -> pd.DataFrame:
 
 
 def _sum_and_error(by_store: np.ndarray) -> tuple[float, float]:
-    """Return the sum over stores and the half width of its 90 % interval."""
+    """Return the sum over stores and the half width of its 90% interval."""
     n = by_store.size
     if n < 2:
         return float(by_store.sum()), float("nan")

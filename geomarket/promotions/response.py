@@ -71,7 +71,7 @@ class PromotionResponse(Result):
         units in the period after an offer (``dip_form`` "after"), or per log price of the period before ("depth":
         forward buying). ``estimate`` is shrunk towards the category's mean over all clusters, ``raw`` is the cluster's
         own, NaN where its data don't support one; ``shrunk_from`` says which of the two the estimate is ("own" or
-        "category"). ``low``, ``high``: 90 % interval. ``n``: offers (SKU and period) behind the own estimate.
+        "category"). ``low``, ``high``: 90% interval. ``n``: offers (SKU and period) behind the own estimate.
         ``between``: standard deviation of the clusters around the mean.
     means : DataFrame
         category, term, estimate, se, n, own_variation (share of the term's variation within SKUs that neither
@@ -139,7 +139,7 @@ class PromotionResponse(Result):
         if len(prices):
             lift = np.expm1(prices["estimate"] * np.log(0.8))
             lines.append(
-                f"20 % off lifts a SKU's units by {lift.min():.0%} to {lift.max():.0%}, by category "
+                f"20% off lifts a SKU's units by {lift.min():.0%} to {lift.max():.0%}, by category "
                 f"(median {lift.median():.0%})."
             )
         words = {"display": "A display", "mailer": "A place in the leaflet"}
@@ -181,7 +181,7 @@ class PromotionResponse(Result):
         return lines
 
     def plot(self, ax: Any = None) -> Any:
-        """Draw price elasticity by category and store cluster with 90 % intervals."""
+        """Draw price elasticity by category and store cluster with 90% intervals."""
         if ax is None:
             import matplotlib.pyplot as plt
 
@@ -217,7 +217,7 @@ def fit_response(
 
     Regression of units on log price, mechanic, display, mailer and dip with the plain-period sales as exposure, and
     effects for each SKU and each period of a category in a store cluster: of log units where a category sells
-    densely (at most 5 % of store periods without a sale), of counts (Poisson) elsewhere. What SKUs not on offer do in
+    densely (at most 5% of store periods without a sale), of counts (Poisson) elsewhere. What SKUs not on offer do in
     the same period therefore stands for what the offered ones would have done: where every store makes the same offer
     at the same time, that comparison between SKUs is all that identifies the response, and sales that an offer takes
     from other SKUs of the category make it look larger than it is.
