@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 
 from geomarket.catchments.comparison import comparison_warnings, score_rows
-from geomarket.report.charts import bar_chart, waterfall_chart
+from geomarket.report.charts import as_figure, bar_chart, waterfall_chart
 from geomarket.report.numbers import count, money_short, percent, plural, signed
 from geomarket.report.sections import decay_section
 from geomarket.report.tables import Table, frame_table
 
-__all__ = ["catchment_section"]
+__all__ = ["catchment_section", "score_bars", "trade_writer", "unit_words", "what_if_steps"]
 
 _TOP_PAIRS = 10
 _TOP_HEXAGONS = 15
@@ -79,7 +79,8 @@ def trade_writer(plan: Any) -> Callable[[Any], str]:
     return lambda value: count(value)
 
 
-def _unit_words(plan: Any) -> str:
+def unit_words(plan: Any) -> str:
+    """Return what an amount of trade is counted by."""
     unit = str(getattr(plan.catchments, "unit", "revenue"))
     return "a year" if unit == "revenue" else unit
 
@@ -93,7 +94,7 @@ def _lead(plan: Any, write: Callable[[Any], str]) -> str:
     source = _SOURCES.get(str(getattr(catchments, "source", "")))
     words = (
         f"{plural(own['store_id'].nunique(), 'own store')} are expected to draw {percent(share)} of a market "
-        f"of {write(market)} {_unit_words(plan)}"
+        f"of {write(market)} {unit_words(plan)}"
     )
     words += f"; {plural(rivals, 'competitor')} share the rest." if rivals else "."
     return f"{words} The model was fitted to {source}." if source else words
@@ -109,8 +110,8 @@ def _unfitted(plan: Any) -> list[str]:
     ]
 
 
-def _score_chart(comparison: pd.DataFrame) -> dict[str, Any]:
-    """The score of every model on the hardest test, the fitted one first."""
+def score_bars(comparison: pd.DataFrame) -> tuple[list[tuple[str, float, str]], str, str]:
+    """Return the score of every model on the hardest test, the fitted one first; which score, and which test."""
     score, label, rows = score_rows(comparison)
     chosen = rows[rows["model"] == "huff"]
     others = rows[rows["model"] != "huff"].sort_values(score, ascending=False, kind="stable")
@@ -118,9 +119,14 @@ def _score_chart(comparison: pd.DataFrame) -> dict[str, Any]:
         (str(row["label"]), float(row[score]), count(row[score], 2))
         for row in pd.concat([chosen, others]).to_dict("records")
     ]
-    title = f"{label}, on trade the models had not seen; longer is better"
     test = str(rows["test"].iloc[0])
-    return {"chart": bar_chart(bars, title), "words": f"{title} ({_TESTS.get(test, test)})"}
+    return bars, str(label), _TESTS.get(test, test)
+
+
+def _score_chart(comparison: pd.DataFrame) -> dict[str, Any]:
+    bars, label, test = score_bars(comparison)
+    title = f"{label}, on trade the models had not seen; longer is better"
+    return {"chart": as_figure(bar_chart(bars, title), "catchment_models"), "words": f"{title} ({test})"}
 
 
 def _model_table(comparison: pd.DataFrame) -> Table:
@@ -301,12 +307,6 @@ def _what_ifs(plan: Any, write: Callable[[Any], str]) -> list[dict[str, Any]]:
         return []
     parts = []
     for row in found.table.to_dict("records"):
-        steps = [
-            ("Own stores opened or changed", row["volume"]),
-            ("Own stores closed", row["closed"]),
-            ("Other own stores", row["other_own"]),
-        ]
-        shown = [(label, float(amount)) for label, amount in steps if abs(amount) > 0]
         title = f"{row['what_if']}: from the stores it touches to the chain as a whole"
         moved = found.stores[found.stores["what_if"] == row["what_if"]]
         moved = moved.reindex(moved["change"].abs().sort_values(ascending=False, kind="stable").index)
@@ -314,10 +314,12 @@ def _what_ifs(plan: Any, write: Callable[[Any], str]) -> list[dict[str, Any]]:
             {
                 "name": str(row["what_if"]),
                 "what": _what(row),
-                "words": f"The chain as a whole {signed(write(row['net_own']))} {_unit_words(plan)}, "
+                "words": f"The chain as a whole {signed(write(row['net_own']))} {unit_words(plan)}, "
                 + _sides(row, write),
                 "cannibalised": _cannibalised(row),
-                "chart": waterfall_chart(shown, "The chain as a whole", title, write),
+                "chart": as_figure(
+                    waterfall_chart(what_if_steps(row), "The chain as a whole", title, write), "what_ifs"
+                ),
                 "table": frame_table(
                     moved.assign(
                         name=moved["name"].fillna(moved["store_id"]),
@@ -337,6 +339,16 @@ def _what_ifs(plan: Any, write: Callable[[Any], str]) -> list[dict[str, Any]]:
             }
         )
     return parts
+
+
+def what_if_steps(row: dict[str, Any]) -> list[tuple[str, float]]:
+    """Return what a what-if changes for the chain's stores, without parts that don't change."""
+    steps = [
+        ("Own stores opened or changed", row["volume"]),
+        ("Own stores closed", row["closed"]),
+        ("Other own stores", row["other_own"]),
+    ]
+    return [(label, float(amount)) for label, amount in steps if abs(amount) > 0]
 
 
 def _sides(row: dict[str, Any], write: Callable[[Any], str]) -> str:

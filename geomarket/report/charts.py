@@ -14,6 +14,7 @@ from markupsafe import Markup, escape
 
 __all__ = [
     "IndexBar",
+    "as_figure",
     "calendar_chart",
     "decay_chart",
     "frontier_chart",
@@ -96,6 +97,17 @@ def index_bars(
                 f'<path class="whisker" d="M{a:.1f},{y + 23.5}H{b:.1f}M{a:.1f},{y + 20.5}v6M{b:.1f},{y + 20.5}v6"/>'
             )
     return _svg(width, height, title, parts)
+
+
+def as_figure(chart: Markup, name: str) -> Markup:
+    """Return the chart with the name of the static figure that shows the same, for slides.
+
+    Examples
+    --------
+    >>> as_figure(Markup('<svg class="chart" role="img"></svg>'), "frontier")
+    Markup('<svg class="chart" data-figure="frontier" role="img"></svg>')
+    """
+    return Markup(str(chart).replace(' role="img"', f' data-figure="{escape(name)}" role="img"', 1))
 
 
 def share_bar(

@@ -9,12 +9,12 @@ from urllib.parse import quote
 import pandas as pd
 from markupsafe import Markup
 
-from geomarket.report.charts import index_bars, share_bar
+from geomarket.report.charts import as_figure, index_bars, share_bar
 from geomarket.report.map import NeighbourhoodKey, trade_by_type
 from geomarket.report.names import natural_key, slug
 from geomarket.report.numbers import count, money, percent, plural
 from geomarket.report.people import strongest_bars, swatch
-from geomarket.report.promotions import promotion_calendar
+from geomarket.report.promotions import by_channel, promotion_calendar
 from geomarket.report.ranges import cluster_gain
 from geomarket.report.tables import Cell, Column, Table, frame_table
 
@@ -84,7 +84,7 @@ def _cluster_profile(plan: Any, cluster: str) -> Markup | None:
     if traits.empty:
         return None
     title = f"{cluster}: index of its strongest traits, 100 is the chain's average"
-    return index_bars(strongest_bars(traits), title, top=260.0)
+    return as_figure(index_bars(strongest_bars(traits), title, top=260.0), "store_clusters")
 
 
 def _cluster_shares(trade: pd.DataFrame, key: NeighbourhoodKey, stores: pd.Series) -> dict[str, Any] | None:
@@ -95,11 +95,14 @@ def _cluster_shares(trade: pd.DataFrame, key: NeighbourhoodKey, stores: pd.Serie
         return None
     shares = [(code, float(demand.get(code, 0.0) / total)) for code in key.codes]
     return {
-        "chart": share_bar(
-            [(key.label(code), share, key.colour(code)) for code, share in shares],
-            "Trade by neighbourhood type",
-            width=340,
-            height=16,
+        "chart": as_figure(
+            share_bar(
+                [(key.label(code), share, key.colour(code)) for code, share in shares],
+                "Trade by neighbourhood type",
+                width=340,
+                height=16,
+            ),
+            "store_cluster_trade",
         ),
         "legend": [
             {"swatch": swatch(key.colour(code)), "label": key.label(code), "share": percent(share)}
@@ -245,11 +248,8 @@ def _offers(promotions: pd.DataFrame) -> pd.DataFrame:
 
 def _calendar(promotions: pd.DataFrame, cluster: str) -> Markup:
     """One strip per channel and category."""
-    shown = promotions["channel"].map({"shelf": "shelf", "display": "display", "mailer": "leaflet"})
-    labelled = promotions.assign(category=promotions["category"].astype(str) + ", " + shown.fillna(""))
-    return promotion_calendar(
-        labelled, f"Promotion calendar of {cluster}: promotions by category, channel and first day"
-    )
+    title = f"Promotion calendar of {cluster}: promotions by category, channel and first day"
+    return as_figure(promotion_calendar(by_channel(promotions), title), f"promotion_calendar_{slug(cluster)}")
 
 
 def _members(trade: pd.DataFrame, key: NeighbourhoodKey, members: pd.DataFrame, names: pd.Series) -> Table:
@@ -267,7 +267,7 @@ def _members(trade: pd.DataFrame, key: NeighbourhoodKey, members: pd.DataFrame, 
         if len(shares):
             mine = shares_of.get(store_id, {})
             drawn = [(key.label(code), mine.get(code, 0.0), key.colour(code)) for code in key.codes]
-            row.append(Cell("", markup=share_bar(drawn, "Trade by type")))
+            row.append(Cell("", markup=as_figure(share_bar(drawn, "Trade by type"), "store_trade")))
         rows.append(row)
     return Table("Stores of the cluster", heads, rows)
 

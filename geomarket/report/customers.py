@@ -7,16 +7,16 @@ from typing import Any
 
 import pandas as pd
 
-from geomarket.report.charts import IndexBar, index_bars, share_bar
+from geomarket.report.charts import IndexBar, as_figure, index_bars, share_bar
 from geomarket.report.customer_charts import QuadrantPoint, column_chart, forecast_chart, quadrant_chart
 from geomarket.report.numbers import count, money, percent
 from geomarket.report.tables import Cell, Column, Table, frame_table
 
-__all__ = ["people_section"]
+__all__ = ["CHANNEL_COLOURS", "pair_bars", "people_section", "quadrant_points"]
 
 _ALL, _NO_TYPE = "all", "none"
 _TOP_PAIRS = 12
-_CHANNEL_COLOURS = ("#0b7a75", "#d9a441", "#7a6ba8", "#8c8c8c")
+CHANNEL_COLOURS = ("#0b7a75", "#d9a441", "#7a6ba8", "#8c8c8c")
 _ITEMS = {"category": "categories", "subcategory": "subcategories", "sku": "products"}
 
 
@@ -67,11 +67,14 @@ def _value(people: Any, currency: str) -> dict[str, Any] | None:
     }
     return {
         "segments": segments,
-        "chart": column_chart(
-            [f"{d:.0f}" for d in people.deciles["decile"]],
-            people.deciles["share"].to_numpy(dtype=float).tolist(),
-            title,
-            "customers in tenths, best first",
+        "chart": as_figure(
+            column_chart(
+                [f"{d:.0f}" for d in people.deciles["decile"]],
+                people.deciles["share"].to_numpy(dtype=float).tolist(),
+                title,
+                "customers in tenths, best first",
+            ),
+            "customer_value",
         ),
         "title": title,
         "deciles": frame_table(
@@ -108,8 +111,9 @@ def _calibration(people: Any) -> dict[str, Any] | None:
     )
     return {
         "title": title,
-        "chart": forecast_chart(
-            foretold, made, low, high, title, ("trips foretold per customer", "trips made")
+        "chart": as_figure(
+            forecast_chart(foretold, made, low, high, title, ("trips foretold per customer", "trips made")),
+            "customer_forecast",
         ),
         "table": frame_table(
             table,
@@ -126,13 +130,15 @@ def _calibration(people: Any) -> dict[str, Any] | None:
     }
 
 
-def _quadrants(people: Any, names: Mapping[str, str]) -> dict[str, Any] | None:
+def quadrant_points(people: Any, names: Mapping[str, str]) -> tuple[pd.DataFrame, list[QuadrantPoint]]:
+    """Return the types with their quadrant over all categories, as table and as points; both empty if not known."""
     table = people.quadrants
-    typed = table[table["neighbourhood"] != _NO_TYPE] if len(table) else table
-    everybody = typed[typed["category"] == _ALL] if len(typed) else typed
+    everybody = (
+        table[(table["neighbourhood"] != _NO_TYPE) & (table["category"] == _ALL)] if len(table) else table
+    )
     if everybody.empty or everybody["quadrant"].isna().all():
-        return None
-    points = [
+        return everybody.iloc[:0], []
+    return everybody, [
         QuadrantPoint(
             str(row["neighbourhood"]),
             float(row["customer_share"]),
@@ -142,6 +148,17 @@ def _quadrants(people: Any, names: Mapping[str, str]) -> dict[str, Any] | None:
         )
         for row in everybody.to_dict("records")
     ]
+
+
+def _quadrants(people: Any, names: Mapping[str, str]) -> dict[str, Any] | None:
+    everybody, points = quadrant_points(people, names)
+    if not points:
+        return None
+    typed = people.quadrants[people.quadrants["neighbourhood"] != _NO_TYPE]
+
+    def draw(width: int) -> Any:
+        return as_figure(quadrant_chart(points, 1.0 / len(everybody), title, width=width), "quadrants")
+
     title = "Neighbourhood types by share of customers and penetration index"
     wide = typed.pivot(index="neighbourhood", columns="category", values="quadrant")
     categories = [_ALL, *sorted(c for c in wide.columns if c != _ALL)]
@@ -152,8 +169,8 @@ def _quadrants(people: Any, names: Mapping[str, str]) -> dict[str, Any] | None:
     ]
     return {
         "title": title,
-        "wide": quadrant_chart(points, 1.0 / max(len(everybody), 1), title),
-        "narrow": quadrant_chart(points, 1.0 / max(len(everybody), 1), title, width=350),
+        "wide": draw(560),
+        "narrow": draw(350),
         "table": Table("Quadrant by category", heads, rows),
     }
 
@@ -167,11 +184,11 @@ def _channels(people: Any, names: Mapping[str, str]) -> Table | None:
         return None
     channels = sorted(people.channels["channel"].unique())
     wide = people.channels.pivot(index="neighbourhood", columns="channel", values="preference")
-    colours = dict(zip(channels, _CHANNEL_COLOURS * (len(channels) // len(_CHANNEL_COLOURS) + 1)))
+    colours = dict(zip(channels, CHANNEL_COLOURS * (len(channels) // len(CHANNEL_COLOURS) + 1)))
     rows = []
     for code in wide.index:
         shares = [(c, float(wide.loc[code, c]), colours[c]) for c in channels]
-        bar = share_bar(shares, f"Trips of {code}")
+        bar = as_figure(share_bar(shares, f"Trips of {code}"), "channels")
         cells = [Cell(percent(share, 1), share) for _, share, _ in shares]
         rows.append([Cell(f"{code} · {names.get(str(code), '')}"), *cells, Cell("", markup=bar)])
     heads = [Column("Type"), *(Column(c.capitalize(), "number") for c in channels), Column("", "chart")]
@@ -272,9 +289,8 @@ def _lift(people: Any) -> Table | None:
     )
 
 
-def _pairs(people: Any, plan: Any) -> dict[str, Any] | None:
-    if people.associations.empty:
-        return None
+def pair_bars(people: Any, plan: Any) -> tuple[pd.DataFrame, list[IndexBar], str]:
+    """Return what is bought by the same customers as table and as bars, and what kind of thing it is."""
     level = next(
         name for name in ("subcategory", "category", "sku") if (people.associations["items"] == name).any()
     )
@@ -283,15 +299,22 @@ def _pairs(people: Any, plan: Any) -> dict[str, Any] | None:
     if level == "sku":
         names = dict(zip(plan.market.products["sku"], plan.market.products["name"].astype(str)))
     pair = [f"{names.get(a, a)} + {names.get(b, b)}" for a, b in zip(top["item_a"], top["item_b"])]
-    title = f"{_ITEMS[level].capitalize()} bought by the same customers: 100 is what chance would give"
     bars = [IndexBar(name, 100 * float(value)) for name, value in zip(pair, _best_lift(top))]
+    return top.assign(pair=pair), bars, _ITEMS[level]
+
+
+def _pairs(people: Any, plan: Any) -> dict[str, Any] | None:
+    if people.associations.empty:
+        return None
+    top, bars, items = pair_bars(people, plan)
+    title = f"{items.capitalize()} bought by the same customers: 100 is what chance would give"
     halves = _halves(bars)
     return {
         "title": title,
-        "charts": [index_bars(half, title) for half in halves],
+        "charts": [as_figure(index_bars(half, title), "pairs") for half in halves],
         "table": frame_table(
-            top.assign(pair=pair),
-            f"{_ITEMS[level].capitalize()} that go together",
+            top,
+            f"{items.capitalize()} that go together",
             {
                 "pair": ("Pair", "text", None),
                 "customers": ("Customers of both", "number", count),

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from geomarket.report.charts import ratio_chart
+from geomarket.report.charts import as_figure, ratio_chart
 from geomarket.report.numbers import count, percent
 from geomarket.report.tables import frame_table
 
-__all__ = ["fairness_section"]
+__all__ = ["FAIRNESS_TITLE", "fairness_section"]
 
+FAIRNESS_TITLE = (
+    "What the most deprived fifth of the people is offered, over the least deprived fifth; 1 is alike"
+)
 _SHORT = {
     "breadth": "Products, as planned",
     "breadth_today": "Products, today",
@@ -28,7 +31,7 @@ def fairness_section(plan: Any) -> dict[str, Any] | None:
         (str(row["label"]), float(row["ratio"]), float(row["low"]), float(row["high"]))
         for row in fairness.table.to_dict("records")
     ]
-    title = "What the most deprived fifth of the people is offered, over the least deprived fifth; 1 is alike"
+    title = FAIRNESS_TITLE
     share = percent(fairness.confidence)
     fifths = fairness.quintiles.pivot_table(index="quintile", columns="label", values="mean", sort=False)
     fifths = fifths[list(dict.fromkeys(fairness.quintiles["label"]))].reset_index()
@@ -54,7 +57,7 @@ def fairness_section(plan: Any) -> dict[str, Any] | None:
         "notes": list(fairness.notes),
         "band": f"{fairness.band[0]:g} to {fairness.band[1]:g}",
         "confidence": share,
-        "chart": ratio_chart(rows, fairness.band, title),
+        "chart": as_figure(ratio_chart(rows, fairness.band, title), "fairness"),
         "title": title,
         "table": frame_table(
             fairness.table.assign(verdict=fairness.table["verdict"].map(_VERDICTS)),

@@ -12,15 +12,16 @@ import pandas as pd
 from markupsafe import Markup
 
 from geomarket.hexmap import asset_text
+from geomarket.report.charts import as_figure
 from geomarket.report.measurement_charts import arms_map, gap_chart, power_chart
 from geomarket.report.names import natural_key
 from geomarket.report.numbers import count, money, percent, plural, signed
 from geomarket.report.tables import Cell, Column, Table, frame_table
 
-__all__ = ["measurement_section", "write_measurement_page"]
+__all__ = ["KPI_WORDS", "measurement_section", "write_measurement_page"]
 
 ASSETS = "geomarket.report.assets"
-_WORDS = {"margin": "margin", "revenue": "revenue", "units": "units sold"}
+KPI_WORDS = {"margin": "margin", "revenue": "revenue", "units": "units sold"}
 
 
 def measurement_section(plan: Any) -> dict[str, Any] | None:
@@ -33,27 +34,30 @@ def measurement_section(plan: Any) -> dict[str, Any] | None:
     names = plan.market.stores.drop_duplicates("store_id").set_index("store_id")["name"].astype("str")
     stores = _placed(plan, design)
     title = (
-        f"Smallest change of {_WORDS[design.value]} that is seen, by number of pairs and length of the test; the dot "
-        "is this plan's test"
+        f"Smallest change of {KPI_WORDS[design.value]} that is seen, by number of pairs and length of the test; "
+        "the dot is this plan's test"
     )
     return {
         "verdict": lines[0],
         "can": lines[1],
         "notes": lines[2:],
-        "kpi": _WORDS[design.value],
+        "kpi": KPI_WORDS[design.value],
         "first": plural(design.n_pairs, "store"),
         "start": f"{design.start.day} {design.start:%B %Y}" if design.start is not None else "",
         "periods": plural(design.periods, design.period),
         "rings": plural(design.buffer_rings, "ring"),
         "others": plural(int((design.table["arm"] == "out").sum()), "other store"),
         "chance": percent(design.wanted_power),
-        "map": arms_map(
-            plan.hexes.table["cell"].to_numpy(),
-            stores,
-            "Where the test stores, the control stores and the others are",
+        "map": as_figure(
+            arms_map(
+                plan.hexes.table["cell"].to_numpy(),
+                stores,
+                "Where the test stores, the control stores and the others are",
+            ),
+            "map_measurement",
         ),
-        "wide": power_chart(design, title),
-        "narrow": power_chart(design, title, width=360, height=320),
+        "wide": as_figure(power_chart(design, title), "measurement_power"),
+        "narrow": as_figure(power_chart(design, title, width=360, height=320), "measurement_power"),
         "pairs": _pairs_table(design, names),
         "out": _out_table(design, names),
         "power": _power_table(design),
@@ -203,7 +207,7 @@ def _finding(found: Any) -> dict[str, Any]:
     lift = found.lift
     lines = found.summary()
     path = lift.path[lift.path["kpi"] == lift.kpi]
-    kpi = _WORDS.get(lift.kpi, lift.kpi)
+    kpi = KPI_WORDS.get(lift.kpi, lift.kpi)
     title = f"{kpi.capitalize()} of test stores over their partners', each pair's usual gap taken off"
     charts = {
         name: gap_chart(path["period"].tolist(), path["gap"].tolist(), lift.start, title, width=width)
@@ -229,7 +233,7 @@ def _finding(found: Any) -> dict[str, Any]:
 
 def _tiles(found: Any) -> list[dict[str, str]]:
     lift, row = found.lift, found.lift.main
-    kpi = _WORDS.get(lift.kpi, lift.kpi)
+    kpi = KPI_WORDS.get(lift.kpi, lift.kpi)
     tiles = [
         {
             "value": _change(row["lift"]),
@@ -278,7 +282,7 @@ def _effects(found: Any) -> Table:
         )
         rows.append(
             [
-                Cell(_WORDS.get(row["kpi"], row["kpi"])),
+                Cell(KPI_WORDS.get(row["kpi"], row["kpi"])),
                 Cell(_change(row["lift"]), float(row["lift"])),
                 Cell(f"{_change(row['low'])} to {_change(row['high'])}"),
                 Cell(flips),
@@ -317,7 +321,7 @@ def _pair_effects(found: Any) -> Table:
         Column("Difference", "number"),
     ]
     return Table(
-        f"Pair by pair: {_WORDS.get(lift.kpi, lift.kpi)} a {lift.period} against before", heads, rows
+        f"Pair by pair: {KPI_WORDS.get(lift.kpi, lift.kpi)} a {lift.period} against before", heads, rows
     )
 
 

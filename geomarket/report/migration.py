@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup, escape
 
+from geomarket.report.charts import as_figure
 from geomarket.report.map import NeighbourhoodKey
 from geomarket.report.numbers import count, percent
 from geomarket.report.tables import Table, frame_table
@@ -129,7 +130,9 @@ def migration_section(plan: Any, key: NeighbourhoodKey) -> dict[str, Any] | None
     colours = {code: key.colour(code) for code in codes}
 
     def draw(width: int, height: int) -> Markup:
-        return migration_chart(flows, short, colours, words, width=width, height=height)
+        return as_figure(
+            migration_chart(flows, short, colours, words, width=width, height=height), "migration"
+        )
 
     drifted = vintages.psi[vintages.psi["verdict"] != "stable"]
     labels = {variable.name: variable.label for variable in plan.hexes.variables}

@@ -12,6 +12,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from geomarket.hexmap import asset_text
+from geomarket.report.charts import as_figure
 from geomarket.report.clusters import cluster_sections
 from geomarket.report.map import NeighbourhoodKey, neighbourhood_key, trade_by_type
 from geomarket.report.minimap import catchment_map
@@ -268,7 +269,8 @@ def _map(areas: pd.DataFrame | None, colours: dict[int, str], store: pd.Series, 
     cells = areas["cell"].to_numpy(dtype=np.int64)
     core = frozenset(int(cell) for cell in cells[(areas["band"] == areas["band"].min()).to_numpy()])
     where = (float(store["lon"]), float(store["lat"]))
-    return catchment_map(cells, colours, core, where, f"Catchment of {name} by neighbourhood type")
+    title = f"Catchment of {name} by neighbourhood type"
+    return as_figure(catchment_map(cells, colours, core, where, title), "map_catchments")
 
 
 def _index(stores: list[_StorePage]) -> Table:

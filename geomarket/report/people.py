@@ -8,12 +8,19 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from geomarket.report.charts import IndexBar, index_bars
+from geomarket.report.charts import IndexBar, as_figure, index_bars
 from geomarket.report.map import NeighbourhoodKey
 from geomarket.report.numbers import count, percent
 from geomarket.report.tables import frame_table
 
-__all__ = ["customer_section", "neighbourhood_cards", "strongest_bars", "swatch"]
+__all__ = [
+    "customer_bars",
+    "customer_section",
+    "neighbourhood_cards",
+    "strongest_bars",
+    "swatch",
+    "type_traits",
+]
 
 _TOP_ABOVE, _TOP_BELOW = 4, 2
 
@@ -21,13 +28,9 @@ _TOP_ABOVE, _TOP_BELOW = 4, 2
 def neighbourhood_cards(plan: Any, key: NeighbourhoodKey) -> list[dict[str, Any]]:
     """Return one card per supergroup: portrait, size, strongest indices, penetration, groups."""
     types = plan.neighbourhoods.types.set_index("code")
-    index = plan.neighbourhoods.index
-    protected = {variable.name for variable in plan.hexes.variables if variable.protected}
     cards = []
     for position, code in enumerate(key.codes):
-        mine = index[(index["code"] == code) & ~index["variable"].isin(protected)]
-        if "reliable" in mine:
-            mine = mine[mine["reliable"].astype(bool)]
+        mine = type_traits(plan, code)
         described = types.loc[code] if code in types.index else pd.Series(dtype=object)
         card = {
             "code": code,
@@ -38,10 +41,13 @@ def neighbourhood_cards(plan: Any, key: NeighbourhoodKey) -> list[dict[str, Any]
             "share": percent(described.get("population_share")),
             "people": count(described.get("population")),
             "cells": count(described.get("cells")),
-            "chart": index_bars(
-                strongest_bars(mine),
-                f"{key.label(code)}: index of its strongest traits, 100 is the average resident",
-                top=260.0,
+            "chart": as_figure(
+                index_bars(
+                    strongest_bars(mine),
+                    f"{key.label(code)}: index of its strongest traits, 100 is the average resident",
+                    top=260.0,
+                ),
+                "neighbourhoods",
             ),
             "figures": frame_table(
                 mine.sort_values("index", ascending=False),
@@ -57,6 +63,14 @@ def neighbourhood_cards(plan: Any, key: NeighbourhoodKey) -> list[dict[str, Any]
         }
         cards.append(card)
     return cards
+
+
+def type_traits(plan: Any, code: str) -> pd.DataFrame:
+    """Return the traits a neighbourhood type may be known by: reliable ones, and no protected ones."""
+    index = plan.neighbourhoods.index
+    protected = {variable.name for variable in plan.hexes.variables if variable.protected}
+    mine = index[(index["code"] == code) & ~index["variable"].isin(protected)]
+    return mine[mine["reliable"].astype(bool)] if "reliable" in mine else mine
 
 
 def _figure(value: float) -> str:
@@ -105,17 +119,12 @@ def customer_section(plan: Any) -> dict[str, Any] | None:
     """Return where customers live: penetration index by neighbourhood with its interval, chart and table."""
     if plan.customers is None or plan.customers.table.empty:
         return None
-    table = plan.customers.table.sort_values("index", ascending=False, na_position="last", ignore_index=True)
-    names = [f"{row.neighbourhood} · {row.name}" for row in table.itertuples(index=False)]
-    bars = [
-        IndexBar(name, float(row["index"]), float(row["index_low"]), float(row["index_high"]))
-        for name, row in zip(names, table.to_dict("records"))
-    ]
+    table, bars = customer_bars(plan)
     halves = (bars[: -(-len(bars) // 2)], bars[-(-len(bars) // 2) :])
     title = "Customers per resident by neighbourhood: index, 100 is the market"
     return {
         "charts": [
-            index_bars(half, title, top=300.0, missing="too few to show", among=bars)
+            as_figure(index_bars(half, title, top=300.0, missing="too few to show", among=bars), "customers")
             for half in halves
             if half
         ],
@@ -134,6 +143,20 @@ def customer_section(plan: Any) -> dict[str, Any] | None:
             },
         ),
     }
+
+
+def customer_bars(plan: Any) -> tuple[pd.DataFrame, list[IndexBar]]:
+    """Return the penetration by neighbourhood, highest index first, as table and as bars."""
+    table = plan.customers.table.sort_values("index", ascending=False, na_position="last", ignore_index=True)
+    return table, [
+        IndexBar(
+            f"{row['neighbourhood']} · {row['name']}",
+            float(row["index"]),
+            float(row["index_low"]),
+            float(row["index_high"]),
+        )
+        for row in table.to_dict("records")
+    ]
 
 
 def swatch(colour: str) -> Markup:

@@ -8,16 +8,23 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from geomarket.report.charts import calendar_chart
+from geomarket.report.charts import as_figure, calendar_chart
 from geomarket.report.numbers import count, money, money_short, percent, plural, signed
 from geomarket.report.sections import promotion_section
 from geomarket.report.sheet_types import Field, Sheet
 from geomarket.report.tables import Cell, Column, Table, frame_table
 
-__all__ = ["promotion_calendar", "promotion_details", "promotion_sheets"]
+__all__ = [
+    "CHANNELS",
+    "by_channel",
+    "calendar_rows",
+    "promotion_calendar",
+    "promotion_details",
+    "promotion_sheets",
+]
 
 _LINES = 12
-_CHANNELS = {"shelf": "At the shelf", "display": "On a display", "mailer": "In the leaflet"}
+CHANNELS = {"shelf": "At the shelf", "display": "On a display", "mailer": "In the leaflet"}
 _MODELS = {
     "no promotion": "No effect of any offer",
     "pooled": "One response for all categories and clusters",
@@ -90,6 +97,20 @@ def promotion_calendar(promotions: pd.DataFrame, title: str, periods: list[Any] 
     periods : list, optional
         Periods drawn; those with a promotion by default.
     """
+    rows, periods = calendar_rows(promotions, periods)
+    return calendar_chart(rows, [f"{pd.Timestamp(period):%d %b}" for period in periods], title)
+
+
+def by_channel(promotions: pd.DataFrame) -> pd.DataFrame:
+    """Return promotions with the channel named beside the category, for a calendar with a strip for each."""
+    shown = promotions["channel"].map({"shelf": "shelf", "display": "display", "mailer": "leaflet"})
+    return promotions.assign(category=promotions["category"].astype(str) + ", " + shown.fillna(""))
+
+
+def calendar_rows(
+    promotions: pd.DataFrame, periods: list[Any] | None = None
+) -> tuple[list[tuple[str, list[tuple[int, float]]]], list[Any]]:
+    """Return category -> (number of promotions, deepest price cut) of each period, and the periods."""
     periods = sorted(promotions["period"].unique()) if periods is None else periods
     counts = promotions.groupby(["category", "period"]).size().unstack(fill_value=0)
     counts = counts.reindex(columns=periods, fill_value=0)
@@ -98,21 +119,24 @@ def promotion_calendar(promotions: pd.DataFrame, title: str, periods: list[Any] 
         (str(category), [(int(n), float(d)) for n, d in zip(counts.loc[category], depth.loc[category])])
         for category in counts.index
     ]
-    return calendar_chart(rows, [f"{pd.Timestamp(period):%d %b}" for period in periods], title)
+    return rows, periods
 
 
 def _calendars(table: pd.DataFrame) -> list[dict[str, Any]]:
     """One calendar of the whole chain for each channel, with its figures."""
     periods = sorted(table["period"].unique())
     found = []
-    for channel in [name for name in _CHANNELS if (table["channel"] == name).any()]:
+    for channel in [name for name in CHANNELS if (table["channel"] == name).any()]:
         mine = table[table["channel"] == channel]
-        label = _CHANNELS[channel]
+        label = CHANNELS[channel]
         found.append(
             {
                 "title": f"{label}: {plural(len(mine), 'promotion')} over all store clusters",
-                "chart": promotion_calendar(
-                    mine, f"{label}: promotions by category and first day, all store clusters", periods
+                "chart": as_figure(
+                    promotion_calendar(
+                        mine, f"{label}: promotions by category and first day, all store clusters", periods
+                    ),
+                    f"promotion_calendar_{channel}",
                 ),
                 "table": _calendar_table(mine, label, periods),
             }
@@ -155,7 +179,7 @@ def _lines(plan: Any) -> Table | None:
     for line in best.head(_LINES).to_dict("records"):
         place = (
             f"{line['store_cluster']}, {pd.Timestamp(line['period']):%d %b %Y}, {percent(line['depth'])} off, "
-            f"{_CHANNELS.get(line['channel'], line['channel']).lower()}"
+            f"{CHANNELS.get(line['channel'], line['channel']).lower()}"
         )
         amounts = [(sign * line[name]) for name, (_, sign) in parts.items()]
         chance = float(line.get("chance", float("nan")))

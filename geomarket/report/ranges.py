@@ -9,23 +9,25 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from geomarket.report.charts import _scale, _svg, _text, nice_ticks
+from geomarket.report.charts import _scale, _svg, _text, as_figure, nice_ticks
 from geomarket.report.numbers import count, money_short, plural
 from geomarket.report.range_sheets import advice
 from geomarket.report.tables import Table, frame_table
 
 __all__ = [
+    "RANGES",
     "category_verdicts",
     "changes_tile",
     "cluster_gain",
     "first_phase",
     "gain_tile",
     "ranges_section",
+    "signed_share",
     "steps_chart",
 ]
 
 WAITS = "waits"
-_ROWS = {
+RANGES = {
     "first phase": "After the first phase",
     "all phases": "After all phases",
     "whole plan": "With what waits for proof",
@@ -54,8 +56,8 @@ def ranges_section(plan: Any) -> dict[str, Any] | None:
     rows = rehearsal.table[rehearsal.table["ranges"] != "today"]
 
     def draw(width: int) -> Markup:
-        return steps_chart(
-            [_ROWS.get(str(name), str(name)) for name in rows["ranges"]],
+        chart = steps_chart(
+            [RANGES.get(str(name), str(name)) for name in rows["ranges"]],
             rows["gain_share"].tolist(),
             rows["low_share"].tolist(),
             rows["high_share"].tolist(),
@@ -63,6 +65,7 @@ def ranges_section(plan: Any) -> dict[str, Any] | None:
             "Gain over today's ranges, judged on other periods, beside what the forecasts had claimed",
             width=width,
         )
+        return as_figure(chart, "range_gain")
 
     section["lines"], section["notes"] = words[:2], words[2:]
     section["wide"], section["narrow"] = draw(720), draw(360)
@@ -89,11 +92,11 @@ def steps_chart(
     place = _scale(ticks[0], ticks[-1], left, width - 16)
     bottom = 14 + step * len(labels)
     parts = [f'<path class="grid" d="M{place(t):.1f},8V{bottom:.1f}"/>' for t in ticks]
-    parts += [_text(place(t), bottom + 18, _signed(t), "chart-tick", "middle") for t in ticks]
+    parts += [_text(place(t), bottom + 18, signed_share(t), "chart-tick", "middle") for t in ticks]
     parts.append(f'<path class="axis" d="M{place(0):.1f},8V{bottom:.1f}"/>')
     for i, (label, value, low, high, claim) in enumerate(zip(labels, values, lows, highs, claims)):
         y = 14 + step * i + (step / 2 if wide else step - 16)
-        words = f"{label} {_signed(value)}"
+        words = f"{label} {signed_share(value)}"
         parts.append(
             _text(left - 14, y + 4, words, "chart-label", "end")
             if wide
@@ -110,7 +113,8 @@ def steps_chart(
     return _svg(width, bottom + 26, title, parts)
 
 
-def _signed(value: float) -> str:
+def signed_share(value: float) -> str:
+    """Write a share with its sign, to a tenth of a percent."""
     return "0%" if abs(value) < 5e-4 else f"{value:+.1%}".replace("-", "−").replace(".0%", "%")
 
 
@@ -120,7 +124,7 @@ def _writer(plan: Any) -> Callable[[Any], str]:
 
 def _gain_table(plan: Any, table: pd.DataFrame) -> Table:
     write = _writer(plan)
-    named = table.assign(ranges=[_ROWS.get(str(name), "Today's ranges") for name in table["ranges"]])
+    named = table.assign(ranges=[RANGES.get(str(name), "Today's ranges") for name in table["ranges"]])
     return frame_table(
         named,
         "Margin a year on periods not planned on",
@@ -130,8 +134,8 @@ def _gain_table(plan: Any, table: pd.DataFrame) -> Table:
             "gain": ("Gain", "number", write),
             "low": ("Low", "number", write),
             "high": ("High", "number", write),
-            "gain_share": ("Gain, share", "number", _signed),
-            "claimed_share": ("Claimed in sample", "number", _signed),
+            "gain_share": ("Gain, share", "number", signed_share),
+            "claimed_share": ("Claimed in sample", "number", signed_share),
             "listed": ("New listings earn (forecast)", "number", write),
             "delisted": ("Delisted earned", "number", write),
             "changes": ("Changes", "number", count),
@@ -152,7 +156,7 @@ def _category_gains(plan: Any, table: pd.DataFrame) -> Table | None:
             "gain": ("Gain", "number", write),
             "low": ("Low", "number", write),
             "high": ("High", "number", write),
-            "gain_share": ("Gain, share", "number", _signed),
+            "gain_share": ("Gain, share", "number", signed_share),
         },
     )
 
@@ -216,9 +220,9 @@ def gain_tile(plan: Any) -> dict[str, str] | None:
     if rehearsal is None:
         return None
     row = rehearsal.table.set_index("ranges").loc["all phases"]
-    low, high = (_signed(float(row[name])) for name in ("low_share", "high_share"))
+    low, high = (signed_share(float(row[name])) for name in ("low_share", "high_share"))
     return {
-        "value": _signed(float(row["gain_share"])),
+        "value": signed_share(float(row["gain_share"])),
         "label": "margin over today's ranges",
         "note": f"{low} to {high}, on periods not planned on",
     }
@@ -236,13 +240,13 @@ def cluster_gain(plan: Any, cluster: str) -> str:
     row = mine.iloc[0].to_dict()
     gain = money_short(row["gain"], plan.market.currency)
     between = (
-        f", between {_signed(row['low_share'])} and {_signed(row['high_share'])}"
+        f", between {signed_share(row['low_share'])} and {signed_share(row['high_share'])}"
         if np.isfinite(row["low_share"])
         else ""
     )
     return (
-        f"After all phases it brings {gain} a year ({_signed(row['gain_share'])}{between}) over today's ranges, judged "
-        "on periods not planned on."
+        f"After all phases it brings {gain} a year ({signed_share(row['gain_share'])}{between}) over today's ranges, "
+        "judged on periods not planned on."
     )
 
 

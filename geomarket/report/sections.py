@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from geomarket.report.charts import decay_chart, frontier_chart, interval_chart, waterfall_chart
+from geomarket.report.charts import as_figure, decay_chart, frontier_chart, interval_chart, waterfall_chart
 from geomarket.report.numbers import count, money, money_short, money_tick, percent, plural, signed
 from geomarket.report.ranges import category_verdicts, changes_tile, first_phase, gain_tile
 from geomarket.report.tables import Cell, Column, Table, frame_table
@@ -21,6 +21,7 @@ __all__ = [
     "promotion_section",
     "promotion_steps",
     "quality_section",
+    "seen_by_distance",
     "trade_by_distance",
     "trust_section",
     "verdict_section",
@@ -53,12 +54,15 @@ def verdict_section(plan: Any) -> dict[str, Any]:
         result["headline"] = (
             f"{clause}: worth {words[0]} a year after costs, between {words[1]} and {words[2]}"
         )
-        result["chart"] = interval_chart(
-            row["net"],
-            row["net_low"],
-            row["net_high"],
-            f"Net gain a year {words[0]}, from {words[1]} to {words[2]}",
-            lambda value: money_tick(value, currency),
+        result["chart"] = as_figure(
+            interval_chart(
+                row["net"],
+                row["net_low"],
+                row["net_high"],
+                f"Net gain a year {words[0]}, from {words[1]} to {words[2]}",
+                lambda value: money_tick(value, currency),
+            ),
+            "verdict",
         )
     return result
 
@@ -156,7 +160,7 @@ def frontier_section(plan: Any) -> dict[str, Any]:
     )
 
     def draw(width: int, height: int) -> Markup:
-        return frontier_chart(
+        chart = frontier_chart(
             labels,
             series,
             table["net_low"].tolist(),
@@ -167,6 +171,7 @@ def frontier_section(plan: Any) -> dict[str, Any]:
             width=width,
             height=height,
         )
+        return as_figure(chart, "frontier")
 
     def write(value: Any) -> str:
         return money_short(value, currency)
@@ -382,7 +387,9 @@ def promotion_section(plan: Any) -> dict[str, Any] | None:
         "count": plural(len(table), "promotion"),
         "low": money_short(low, currency) if np.isfinite(low) else "",
         "net": money_short(net, currency),
-        "chart": waterfall_chart(steps, "Net", title, lambda value: money_short(value, currency)),
+        "chart": as_figure(
+            waterfall_chart(steps, "Net", title, lambda value: money_short(value, currency)), "promotions"
+        ),
         "table": Table(
             "The same in figures",
             [Column("Part"), Column("Amount", "number")],
@@ -391,7 +398,7 @@ def promotion_section(plan: Any) -> dict[str, Any] | None:
     }
 
 
-def _seen_by_distance(plan: Any) -> list[tuple[float, float]]:
+def seen_by_distance(plan: Any) -> list[tuple[float, float]]:
     """Share of known customers' trips from within a distance, at the ends of the distance bands."""
     details = getattr(plan, "catchment_details", None)
     if details is None or not details.decay["observed"].notna().any():
@@ -427,7 +434,7 @@ def decay_section(plan: Any) -> dict[str, Any] | None:
     words = f"Half of the trade comes from within {reach[0.5]:.1f} km, 90% from within {reach[0.9]:.1f} km"
     return {
         "words": words,
-        "chart": decay_chart(km, share, reach, words, seen=_seen_by_distance(plan)),
+        "chart": as_figure(decay_chart(km, share, reach, words, seen=seen_by_distance(plan)), "catchments"),
         "table": Table(
             "How far away own stores' trade comes from",
             [Column("Share of trade", "number"), Column("Within, km", "number")],

@@ -6,11 +6,11 @@ from typing import Any
 
 import pandas as pd
 
-from geomarket.report.charts import waterfall_chart
+from geomarket.report.charts import as_figure, waterfall_chart
 from geomarket.report.numbers import count, money, money_short, percent, plural
 from geomarket.report.tables import frame_table
 
-__all__ = ["targeting_section"]
+__all__ = ["door_steps", "targeting_section"]
 
 _REACHED = "reached"
 _CHANNELS = {"mail": "letter", "mobile": "message on the phone", "email": "e-mail", "": ""}
@@ -22,24 +22,23 @@ def targeting_section(plan: Any) -> dict[str, Any] | None:
     if targeting is None:
         return None
     currency, doors = plan.market.currency, targeting.doors
-    split = doors.money[doors.money["part"] != "whole"]
+    steps = door_steps(doors)
     whole = float(doors.money["amount"].iloc[-1])
 
     def write(value: Any) -> str:
         return money_short(value, currency)
 
-    steps = [
-        (str(part)[:1].upper() + str(part)[1:], float(amount))
-        for part, amount in split.itertuples(index=False)
-    ]
     return {
         "headline": _headline(plan, whole),
         "certificate": _certificate(doors, write),
-        "chart": waterfall_chart(
-            steps,
-            "What leaflets at every door would bring",
-            "What leaflets at every door would bring, by what becomes of it",
-            write,
+        "chart": as_figure(
+            waterfall_chart(
+                steps,
+                "What leaflets at every door would bring",
+                "What leaflets at every door would bring, by what becomes of it",
+                write,
+            ),
+            "targeting",
         ),
         "split": frame_table(
             doors.money.assign(part=[*(label for label, _ in steps), "Whole"]),
@@ -55,6 +54,15 @@ def targeting_section(plan: Any) -> dict[str, Any] | None:
         "notes": list(targeting.notes),
         "has_drops": bool(len(doors.table)),
     }
+
+
+def door_steps(doors: Any) -> list[tuple[str, float]]:
+    """Return what becomes of what leaflets at every door would bring."""
+    split = doors.money[doors.money["part"] != "whole"]
+    return [
+        (str(part)[:1].upper() + str(part)[1:], float(amount))
+        for part, amount in split.itertuples(index=False)
+    ]
 
 
 def _headline(plan: Any, whole: float) -> str:
