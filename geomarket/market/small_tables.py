@@ -26,6 +26,7 @@ __all__ = ["CleanTable", "clean_table", "file_rows", "note_read"]
 
 _LEFT_OUT_IF_FAR = ("competitors", "points")
 _MOST = 0.5
+_BATCH = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ class _Texts:
         index = pd.Index(list(rows), dtype="int64")
         if name not in self.columns:
             return pd.Series("", index=index, dtype=object)
-        return pd.Series(self.columns[name].take(pa.array(index - 1)).to_pylist(), index, dtype=object)
+        return pd.Series(self.columns[name].take(pa.array(index - 1)).to_pylist(), index=index, dtype=object)
 
     def examples(self, name: str, rows: Iterable[int]) -> str:
         """The first three different texts of some rows."""
@@ -137,12 +138,31 @@ class _Texts:
 def _series(fetched: pa.Table, name: str, index: pd.Index) -> pd.Series:
     """One column; equal texts are one Python object, which keeps millions of rows small."""
     column = fetched[name]
-    if not pa.types.is_string(column.type):
+    if not pa.types.is_dictionary(column.type):
         return pd.Series(column.to_pandas().to_numpy(), index)
-    encoded = pc.dictionary_encode(column.combine_chunks())
-    words = np.append(encoded.dictionary.to_numpy(zero_copy_only=False), None).astype(object)
+    encoded = column.combine_chunks()
+    words = np.array([*encoded.dictionary.to_pylist(), None], dtype=object)
     codes = encoded.indices.fill_null(len(words) - 1).to_numpy(zero_copy_only=False)
     return pd.Series(words[codes], index, dtype=object)
+
+
+def _fetched(connection: duckdb.DuckDBPyConnection, query: str) -> pa.Table:
+    """Return a query's rows with texts as codes into a dictionary, made batch by batch."""
+    reader = connection.sql(query).to_arrow_reader(_BATCH)
+    batches = []
+    for batch in reader:
+        columns = [
+            pc.dictionary_encode(column) if pa.types.is_string(column.type) else column
+            for column in batch.columns
+        ]
+        batches.append(pa.table(columns, names=batch.schema.names))
+    if not batches:
+        fields = [
+            pa.field(f.name, pa.dictionary(pa.int32(), f.type) if pa.types.is_string(f.type) else f.type)
+            for f in reader.schema
+        ]
+        return pa.schema(fields).empty_table()
+    return pa.concat_tables(batches).unify_dictionaries()
 
 
 class _Cleaning:
@@ -202,7 +222,7 @@ class _Cleaning:
             value = _for_pandas(column, identifier(f"value {ours}"))
             parts += [f"{value} AS {identifier(ours)}", identifier(f"text {ours}")]
         with naming_the_format(self.raw, self.settings):
-            fetched = connection.execute(f"SELECT {', '.join(parts)} FROM ({typed})").to_arrow_table()
+            fetched = _fetched(connection, f"SELECT {', '.join(parts)} FROM ({typed})")
         index = pd.RangeIndex(1, fetched.num_rows + 1)
         texts = {ours: fetched[f"text {ours}"] for ours in self.raw.columns}
         own = {
