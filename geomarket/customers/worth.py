@@ -284,8 +284,9 @@ class LifetimeCheck(Result):
         """Return how far off the forecast was."""
         top = self.table.iloc[0]
         share = top["actual"] * top["customers"] / (self.table["actual"] * self.table["customers"]).sum()
+        off = f"{abs(self.ratio - 1):.1%} {'more' if self.ratio > 1 else 'fewer'} trips than were made"
         return [
-            f"On {self.weeks:.0f} weeks it had not seen, the model foretold {self.ratio - 1:+.1%} of the trips made; "
+            f"On {self.weeks:.0f} weeks it had not seen, the model foretold {off}; "
             f"rank correlation over customers {self.spearman:.2f}; the tenth it ranked first made {share:.0%} of all."
         ]
 

@@ -80,6 +80,9 @@ def cluster_traits(plan: Any, cluster: str) -> pd.DataFrame:
 
 
 def _cluster_profile(plan: Any, cluster: str) -> Markup | None:
+    # one cluster is the chain: every index would be 100
+    if plan.store_clusters.table["store_cluster"].nunique() < 2:
+        return None
     traits = cluster_traits(plan, cluster)
     if traits.empty:
         return None

@@ -24,7 +24,7 @@ from geomarket.hexmap import (
 )
 from geomarket.neighbourhoods import UNCERTAINTY_BREAKS
 from geomarket.report.map_stores import CATCHMENT_BANDS, build_areas, build_stores, to_world, trade_by_type
-from geomarket.report.numbers import percent
+from geomarket.report.numbers import count
 
 __all__ = ["CATCHMENT_BANDS", "NeighbourhoodKey", "build_map", "neighbourhood_key", "trade_by_type"]
 
@@ -313,7 +313,7 @@ def _types(plan: Any, key: NeighbourhoodKey) -> list[dict[str, str]]:
                 "label": key.label(code),
                 "colour": key.colour(code),
                 "portrait": str(row.get("portrait", "") or ""),
-                "share": percent(row.get("population_share")),
+                "people": count(row.get("population")),
                 "href": f"#type-{code}",
             }
         )

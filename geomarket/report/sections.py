@@ -128,8 +128,8 @@ def kpi_tiles(plan: Any) -> list[dict[str, str]]:
         tiles.append(
             {
                 "value": percent(holdout["wmape"]),
-                "label": "forecast error, held out",
-                "note": "weighted absolute error (WMAPE), listed pairs",
+                "label": "forecast error",
+                "note": "of store–product pairs held out (WMAPE)",
             }
         )
     return tiles
@@ -283,10 +283,11 @@ def quality_section(plan: Any) -> dict[str, Any]:
     market = plan.market
     set_aside = market.quarantine.groupby(["table", "reason"], sort=True).size().rename("rows").reset_index()
     conservation = plan.hexes.conservation
+    found = market.quality[market.quality["rows"] > 0]
     worst = float(conservation["relative_error"].abs().max()) if len(conservation) else float("nan")
     return {
         "checks": frame_table(
-            market.quality,
+            found,
             "What the checks found",
             {
                 "table": ("Table", "text", None),
@@ -298,6 +299,7 @@ def quality_section(plan: Any) -> dict[str, Any]:
                 "message": ("In words", "wide", None),
             },
         ),
+        "clean": len(market.quality) - len(found),
         "set_aside": frame_table(
             set_aside,
             "Rows set aside (as listed)",
@@ -329,7 +331,17 @@ def trust_section(plan: Any) -> dict[str, Any]:
         "validated": bool(getattr(plan.demand, "validated", False)),
         "warnings": [str(warning) for warning in plan.warnings],
         "forecasts": _forecast_table(plan),
+        "refusals": _refusals(plan),
     }
+
+
+def _refusals(plan: Any) -> list[tuple[str, str]]:
+    """Return what no promotion was planned for and why, what shares a reason together."""
+    refusals = getattr(plan.promotions, "refusals", None)
+    if refusals is None or refusals.empty:
+        return []
+    scopes = refusals.astype("str").groupby("reason", sort=False)["scope"].agg(", ".join)
+    return [(scope, reason) for reason, scope in scopes.items()]
 
 
 def _forecast_table(plan: Any) -> Table | None:
@@ -363,7 +375,7 @@ def _forecast_table(plan: Any) -> Table | None:
         Column(label, "number")
         for label in ("Pairs", "Error, baseline", "Error, used", "Rank correlation over stores", "Bias")
     ]
-    return Table("Forecasts of listed pairs that were held out (error: WMAPE)", heads, rows)
+    return Table("Forecasts of store–product pairs that were held out (error: WMAPE)", heads, rows)
 
 
 def promotion_steps(plan: Any) -> list[tuple[str, float]]:

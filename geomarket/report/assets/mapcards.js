@@ -21,7 +21,7 @@ export function typeCard(app, type) {
   return [
     closeButton(app, "Close the neighbourhood's card"),
     make("h3", {}, type.label),
-    make("p", { className: "card-sub" }, `${type.share} of residents`),
+    make("p", { className: "card-sub" }, `${type.people} residents`),
     make("p", {}, type.portrait),
     make("a", { href: type.href }, "Its traits in figures"),
   ];
