@@ -236,7 +236,9 @@ class PlanMap:
             self._outline(axes, inside[(_bands(area) <= 50).to_numpy()], "-", 1.8)
             here = plan.market.stores[plan.market.stores["store_id"] == store].iloc[:1]
             place = self.place(here["lon"], here["lat"])
-            axes.scatter(*place.T, s=70, color=INK, edgecolor="white", linewidth=1.2, zorder=6)
+            axes.scatter(
+                place[:, 0], place[:, 1], s=70, color=INK, edgecolor="white", linewidth=1.2, zorder=6
+            )
             _look_at(
                 axes, np.vstack([place, *(self.hexagons[i] for i in inside[(_bands(area) <= 70).to_numpy()])])
             )
@@ -244,7 +246,7 @@ class PlanMap:
             _scale_bar(axes, self._km_per_unit(axes))
         side = figure.add_subplot(grid[:, columns])
         side.axis("off")
-        marks = [Patch(facecolor=colour, label=label) for label, colour in entries]
+        marks: list[Any] = [Patch(facecolor=colour, label=label) for label, colour in entries]
         marks.append(Patch(facecolor=_GROUND, label="the last 10% of its trade, or none"))
         marks += [_line("half of its trade", "-", 1.8), _mark("the store", "o", INK, "white")]
         side.legend(
@@ -266,7 +268,7 @@ class PlanMap:
         axes = self._ground(figure)
         self._hexagons(axes, np.full(len(self.cells), _GROUND, dtype=object), np.zeros(len(self.cells), bool))
         self._boundaries(axes)
-        entries = []
+        entries: list[Any] = []
         for arm in ("out", "control", "test"):
             label, shape, colour = _ARMS[arm]
             points = self.place(*placed.loc[placed["arm"] == arm, ["lon", "lat"]].to_numpy(dtype=float).T)
@@ -486,7 +488,7 @@ def _mark(label: str, shape: str, colour: str, edge: str | None = None) -> Line2
     )
 
 
-def _line(label: str, style: str, width: float, colour: str = INK) -> Line2D:
+def _line(label: str, style: Any, width: float, colour: str = INK) -> Line2D:
     return Line2D([], [], linestyle=style, linewidth=width, color=colour, label=label)
 
 

@@ -9,6 +9,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import matplotlib
 import numpy as np
+import numpy.typing as npt
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -117,7 +118,8 @@ def slide(plan: Any, title: str, subtitle: str, note: str = "") -> Figure:
     if note:
         remark = "\n".join(_balanced(note, 10.5, "normal", 0.62))
         figure.text(_RIGHT, 0.022, remark, fontsize=10.5, color=MUTED, ha="right", linespacing=1.1)
-    figure.get_layout_engine().set(  # type: ignore[union-attr]
+    layout: Any = figure.get_layout_engine()
+    layout.set(
         rect=(_LEFT, _FOOT, _RIGHT - _LEFT, top - _FOOT), w_pad=0.06, h_pad=0.06, wspace=0.03, hspace=0.05
     )
     figure.set_label(title)
@@ -126,10 +128,10 @@ def slide(plan: Any, title: str, subtitle: str, note: str = "") -> Figure:
 
 def key_above(figure: Figure, handles: Sequence[Any], columns: int = 3) -> None:
     """Write the key of colours in a strip between the heading and the chart."""
-    engine = figure.get_layout_engine()
-    left, foot, width, height = engine.get()["rect"]  # type: ignore[union-attr]
+    engine: Any = figure.get_layout_engine()
+    left, foot, width, height = engine.get()["rect"]
     strip = 0.036 * -(-len(handles) // columns) + 0.012
-    engine.set(rect=(left, foot, width, height - strip))  # type: ignore[union-attr,call-arg]
+    engine.set(rect=(left, foot, width, height - strip))
     figure.legend(
         handles=handles,
         loc="upper left",
@@ -147,7 +149,8 @@ def settled(figure: Figure) -> Figure:
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     for axes in figure.axes:
-        axes.set_position([round(edge, 4) for edge in axes.get_position(original=True).bounds])
+        left, foot, width, height = (round(edge, 4) for edge in axes.get_position(original=True).bounds)
+        axes.set_position((left, foot, width, height))
     return figure
 
 
@@ -288,7 +291,7 @@ def index_bars(
 def stacked_bars(
     axes: Any,
     labels: Sequence[str],
-    shares: Sequence[Sequence[float]],
+    shares: Sequence[Sequence[float]] | npt.NDArray[np.float64],
     colours: Sequence[str],
     *,
     size: float = 12,

@@ -92,7 +92,7 @@ def _widest(wide: pd.DataFrame, key: NeighbourhoodKey, names: Mapping[str, str])
         code = str(wide.iloc[0].idxmax())
         only = str(wide.index[0])
         return f"{key.label(code)}: {percent(wide.iloc[0][code])} of the trade of {names.get(only, only)}"
-    low, high = wide[code].idxmin(), wide[code].idxmax()
+    low, high = str(wide[code].idxmin()), str(wide[code].idxmax())
     shares = [percent(wide[code][which]) for which in (high, low)]
     most, least = (names.get(row, row) for row in (high, low))
     return f"{key.label(code)}: {shares[0]} of the trade of {most}, {shares[1]} of {least}"
