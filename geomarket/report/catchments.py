@@ -89,11 +89,12 @@ def _lead(plan: Any, write: Callable[[Any], str]) -> str:
     catchments = plan.catchments
     own = catchments.table[catchments.table["own"].astype(bool)]
     market, drawn = float(catchments.cells["market"].sum()), float(own["demand"].sum())
+    n_own = own["store_id"].nunique()
     share = drawn / market if market > 0 else float("nan")
-    rivals = catchments.table["store_id"].nunique() - own["store_id"].nunique()
+    rivals = catchments.table["store_id"].nunique() - n_own
     source = _SOURCES.get(str(getattr(catchments, "source", "")))
     words = (
-        f"{plural(own['store_id'].nunique(), 'own store')} are expected to draw {percent(share)} of a market "
+        f"{plural(n_own, 'own store')} {'is' if n_own == 1 else 'are'} expected to draw {percent(share)} of a market "
         f"of {write(market)} {unit_words(plan)}"
     )
     words += f"; {plural(rivals, 'competitor')} share the rest." if rivals else "."

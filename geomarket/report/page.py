@@ -23,6 +23,7 @@ from geomarket.report.fairness import fairness_section
 from geomarket.report.map import build_map, neighbourhood_key
 from geomarket.report.measurement import measurement_section
 from geomarket.report.migration import migration_section
+from geomarket.report.numbers import plural
 from geomarket.report.people import customer_section, neighbourhood_cards
 from geomarket.report.promotions import promotion_details
 from geomarket.report.ranges import ranges_section
@@ -168,6 +169,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters["contents"] = contents
+    made.filters["plural"] = plural
     return made
 
 

@@ -138,7 +138,7 @@ def _gain_table(plan: Any, table: pd.DataFrame) -> Table:
             "claimed_share": ("Claimed in sample", "number", signed_share),
             "listed": ("New listings earn (forecast)", "number", write),
             "delisted": ("Delisted earned", "number", write),
-            "changes": ("Changes in this rehearsal", "number", count),
+            "changes": ("Changes rehearsed", "number", count),
         },
     )
 

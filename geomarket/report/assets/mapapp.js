@@ -167,9 +167,12 @@ export class MapApp {
     this.outline?.forEach(({ source, segments, ...look }) => {
       if (shown[source] !== false) paintSegments(context, view, segments, this.lineLook(source, look));
     });
-    if (shown.names) paintNames(context, view, this.data.names, ink.line, ink.casing, shown.stores ? this.stores : []);
     const closeness = view.scale / this.fitScale();
     const few = this.data.competitors?.x.length <= FEW_COMPETITORS;
+    if (shown.names) {
+      const rivals = few ? [...shown.rivals].flatMap((chain) => this.rivals[chain]) : [];
+      paintNames(context, view, this.data.names, ink.line, ink.casing, [...(shown.stores ? this.stores : []), ...rivals]);
+    }
     const radius = Math.max(few ? 4.5 : 2.4, Math.min(6, 2 * closeness ** 0.5));
     shown.rivals.forEach((chain) =>
       paintMarkers(context, view, this.rivals[chain], { radius, fill: ink.rival, ring: ink.rivalRing, ink: ink.rivalRing }),
