@@ -78,7 +78,9 @@ def frontier(plan: Any, key: NeighbourhoodKey) -> Figure:
     place = np.arange(len(table))
     columns = ["gain_in_sample", "gain_holdout", "net", "net_low", "net_high"]
     promised, kept, net, low, high = (table[name].to_numpy(dtype=float) for name in columns)
-    top = max(float(np.nanmax([*promised, *kept, *high])), 1.0)
+    # what is promised for a range a store would flatten all that can be kept
+    top = max(1.6 * float(np.nanmax([*kept, *high])), 1.0)
+    top = min(top, max(float(np.nanmax([*promised, *kept, *high])), 1.0))
     # a plan that loses many times what others gain would flatten everything else
     floor = max(float(np.nanmin([*net, *low, 0.0])), -0.6 * top) * 1.08
     axes.fill_between(
@@ -108,6 +110,16 @@ def frontier(plan: Any, key: NeighbourhoodKey) -> Figure:
             textcoords="offset points",
             ha="right",
             va="bottom",
+        )
+    for k in np.flatnonzero(promised > top * 1.06):
+        axes.annotate(
+            f"{money_short(promised[k], currency)} promised",
+            (k, top),
+            xytext=(12, -2),
+            textcoords="offset points",
+            ha="right",
+            va="center",
+            color=MUTED,
         )
     axes.axhline(0, color=INK, linewidth=1)
     axes.set_ylim(floor, top * 1.06)

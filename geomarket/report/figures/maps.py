@@ -334,7 +334,7 @@ class PlanMap:
                     facecolors=NO_DATA,
                     edgecolors="#c9c5b9",
                     linewidths=0.2,
-                    hatch=None if many else "////",
+                    hatch="////",
                     rasterized=many,
                 ),
                 autolim=chosen is not None,

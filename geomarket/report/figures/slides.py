@@ -173,7 +173,8 @@ def _balanced(text: str, size: float, weight: str, share: float) -> list[str]:
     font = FontProperties(family="sans-serif", weight=weight, size=size)
     room = share * _WIDTH * 72
 
-    words = text.split()
+    # "A · Families" is one word as far as lines are concerned
+    words = text.replace(" · ", "\u00a0·\u00a0").split(" ")
     wide = {word: text_to_path.get_text_width_height_descent(word, font, False)[0] for word in {*words, "n"}}
 
     def width(line: Sequence[str]) -> float:
