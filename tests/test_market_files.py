@@ -30,11 +30,10 @@ def test_all_tables_that_cannot_be_used_are_named_at_once(tmp_path):
     assert "stores: no file x.csv" in found and "products: no column 'price'" in found
 
 
-def test_only_local_files_are_read(tmp_path):
-    for path in ("https://example.org/s.csv", "/vsicurl/https://example.org/s.csv"):
-        assert "only local files" in refused(
-            write_market(tmp_path, sections={"stores": {"path": path}}), SettingsError
-        )
+def test_a_network_share_and_a_virtual_file_are_no_files(tmp_path):
+    for path in ("/vsicurl/https://example.org/s.csv", "\\\\server\\share\\s.csv"):
+        found = refused(write_market(tmp_path, sections={"stores": {"path": path}}), SettingsError)
+        assert "only files and URLs are read. Copy it here first." in found
 
 
 def test_files_of_unknown_kind_name_the_known_ones(tmp_path):

@@ -6,11 +6,14 @@ import codecs
 import glob
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from geomarket.errors import MissingDataError, SettingsError, TableError
+from geomarket.market.contract import BIG_TABLES
+from geomarket.market.remote import FetchedCopy, RemoteFile, find_remote, is_url, local_path
 from geomarket.market.spelling import did_you_mean
 
 __all__ = ["CSV", "EXCEL", "GEO", "PARQUET", "Source", "check_unchanged", "find_sources", "require_text"]
@@ -38,24 +41,44 @@ class Source:
     Parameters
     ----------
     path : Path
-        Where it is.
+        Where it is; of a file at a URL, its copy, or its name if it is read where it is.
     name : str
-        How the plan names it: relative to the plan's folder, with forward slashes.
+        How the plan names it: relative to the plan's folder, with forward slashes; or its URL.
     sha256 : str
-        Hash of its bytes (and of its companions', for a Shapefile).
+        Hash of its bytes (and of its companions', for a Shapefile); of a file that is read at its URL, what its store
+        says of its content.
     stamp : tuple of (int, int)
         Size and time of last change when it was hashed.
+    keys : tuple of str
+        Columns that the names of its folders hold (``period=2024-01-01``), outermost first.
+    remote : RemoteFile or None
+        Of a file at a URL.
+    copy : FetchedCopy or None
+        Of a file at a URL that was fetched.
     """
 
     path: Path
     name: str
     sha256: str
     stamp: tuple[int, int]
+    keys: tuple[str, ...] = ()
+    remote: RemoteFile | None = None
+    copy: FetchedCopy | None = None
 
     @property
     def suffix(self) -> str:
         """Extension in lower case."""
         return self.path.suffix.lower()
+
+    @property
+    def is_in_place(self) -> bool:
+        """Whether it is read at its URL."""
+        return self.remote is not None and self.copy is None
+
+    @property
+    def location(self) -> str:
+        """What an engine is to open."""
+        return self.remote.url if self.remote is not None and self.copy is None else str(self.path)
 
 
 def find_sources(table: str, patterns: Iterable[str], folder: Path) -> list[Source]:
@@ -66,7 +89,7 @@ def find_sources(table: str, patterns: Iterable[str], folder: Path) -> list[Sour
     table : str
         Name of the table, for messages.
     patterns : iterable of str
-        File names, patterns with ``*`` and ``?``, or folders (all Parquet or CSV files below them).
+        File names, patterns with ``*`` and ``?``, folders (all Parquet or CSV files below them), or URLs of such.
     folder : Path
         Where relative names start from.
 
@@ -80,24 +103,39 @@ def find_sources(table: str, patterns: Iterable[str], folder: Path) -> list[Sour
     MissingDataError
         If nothing is there (the message suggests the nearest name in that folder) or it can't be read.
     SettingsError
-        If a name is a URL.
+        If a URL can't be read with what is installed, or carries a secret.
     TableError
-        If the kind of file isn't known, or the files are of several kinds.
+        If the kind of file isn't known, the files are of several kinds, or their folders hold different columns.
     """
-    paths: list[Path] = []
+    found: list[Path | RemoteFile] = []
     for pattern in patterns:
-        paths += [path for path in _matching(table, pattern, folder) if path not in paths]
-    kinds = {_kind(table, path) for path in paths}
+        here = local_path(pattern)
+        if is_url(pattern) and here is None:
+            some: Sequence[Path | RemoteFile] = find_remote(table, pattern, frozenset(CSV | PARQUET))
+        else:
+            some = _matching(table, pattern if here is None else here, folder)
+        found += [one for one in some if one not in found]
+    kinds = {_kind(table, _path_of(one)) for one in found}
     if len(kinds) > 1:
         raise TableError(
             f"{table}: files of several kinds ({', '.join(sorted(kinds))}). Use one kind for a table."
         )
-    return [_source(table, path, folder) for path in paths]
+    sources = [_source(table, one, folder) for one in found]
+    for source in sources[1:]:
+        if source.keys != sources[0].keys:
+            raise TableError(
+                f"{table}: the folders of {source.name} hold the columns {', '.join(source.keys) or 'none'}, those of "
+                f"{sources[0].name} {', '.join(sources[0].keys) or 'none'}. Partition all files alike."
+            )
+    return sources
 
 
 def check_unchanged(table: str, sources: Iterable[Source]) -> None:
     """Raise TableError if a file changed since it was hashed."""
     for source in sources:
+        if source.remote is not None:
+            _check_remote(table, source.remote)
+            continue
         try:
             now = _stamp(source.path)
         except OSError:
@@ -106,6 +144,17 @@ def check_unchanged(table: str, sources: Iterable[Source]) -> None:
             raise TableError(
                 f"{table}: {source.name} changed while it was being read. Run again when it is complete."
             )
+
+
+def _check_remote(table: str, remote: RemoteFile) -> None:
+    try:
+        same = remote.now() == remote
+    except Exception:  # it is gone, or its store no longer answers: every package has errors of its own
+        same = False
+    if not same:
+        raise TableError(
+            f"{table}: {remote.url} changed while it was being read. Run again when it is complete."
+        )
 
 
 def require_text(table: str, source: Source, encoding: str) -> None:
@@ -146,9 +195,9 @@ def _wide() -> str:
 
 
 def _matching(table: str, pattern: str, folder: Path) -> list[Path]:
-    if "://" in pattern or pattern.startswith(("/vsi", "\\\\")):
+    if pattern.startswith(("/vsi", "\\\\")):
         raise SettingsError(
-            f"[tables.{table}] path = {pattern!r}: only local files are read. Copy it here first."
+            f"[tables.{table}] path = {pattern!r}: only files and URLs are read. Copy it here first."
         )
     path = folder / pattern
     try:
@@ -191,7 +240,37 @@ def _kind(table: str, path: Path) -> str:
     )
 
 
-def _source(table: str, path: Path, folder: Path) -> Source:
+def _path_of(found: Path | RemoteFile) -> Path:
+    return found if isinstance(found, Path) else Path(urlsplit(found.url).path)
+
+
+def _source(table: str, found: Path | RemoteFile, folder: Path) -> Source:
+    if isinstance(found, Path):
+        sha256, stamp = _hashed(table, found)
+        return Source(found, _shown_name(found, folder), sha256, stamp, _keys(found, folder))
+    path = _path_of(found)
+    keys = _keys(path, Path("/"))
+    if table in BIG_TABLES and path.suffix.lower() in PARQUET:
+        return Source(path, found.url, found.facts, (found.size or 0, 0), keys, found)
+    if path.suffix.lower() == ".shp":
+        raise TableError(
+            f"{table}: {found.url}: a Shapefile is several files. Give it as GeoPackage, GeoJSON or GeoParquet."
+        )
+    fetched = FetchedCopy(table, found)
+    sha256, stamp = _hashed(table, fetched.path)
+    return Source(fetched.path, found.url, sha256, stamp, keys, found, fetched)
+
+
+def _keys(path: Path, folder: Path) -> tuple[str, ...]:
+    """Columns in the names of the folders between the plan's folder, or the root, and a file."""
+    try:
+        parts = path.relative_to(folder).parts[:-1]
+    except ValueError:
+        parts = path.parts[:-1]
+    return tuple(part.split("=", 1)[0] for part in parts if "=" in part.strip("="))
+
+
+def _hashed(table: str, path: Path) -> tuple[str, tuple[int, int]]:
     parts = [path]
     if path.suffix.lower() == ".shp":
         parts += [p for suffix in _SIDECARS for p in [path.with_suffix(suffix)] if p.exists()]
@@ -204,7 +283,7 @@ def _source(table: str, path: Path, folder: Path) -> Source:
                     digest.update(chunk)
     except OSError as err:
         raise MissingDataError(f"{table}: {path.name} can't be read ({err.strerror or err}).") from err
-    return Source(path, _shown_name(path, folder), digest.hexdigest(), stamp)
+    return digest.hexdigest(), stamp
 
 
 def _stamp(path: Path) -> tuple[int, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,10 +20,11 @@ from geomarket.market.context import Context, KnownIds
 from geomarket.market.contract import BIG_TABLES, REQUIRED_TABLES, TABLES
 from geomarket.market.corrections import read_neighbourhood_files
 from geomarket.market.files import Source, check_unchanged, find_sources
-from geomarket.market.findings import Findings
+from geomarket.market.findings import KEPT, Findings
 from geomarket.market.model import AreaLayer, Market
 from geomarket.market.places import Extent
 from geomarket.market.reading import read_raw
+from geomarket.market.remote import is_url
 from geomarket.market.settings import PlanSettings, TableSettings
 from geomarket.market.settings_file import read_settings
 from geomarket.market.small_tables import clean_table
@@ -111,6 +112,7 @@ class _Loading:
         self.scratch = ""
         self.errors: list[GeomarketError] = []
         self.sources: list[tuple[str, Source]] = []
+        self.remote: dict[str, str] = {}
         self.frames: dict[str, Any] = {}
 
     def market(self) -> Market:
@@ -161,6 +163,7 @@ class _Loading:
             return self._spark_table(name, settings)
         raw = read_raw(self.connection, name, settings, self.settings.folder)
         self.sources += [(name, source) for source in raw.sources]
+        self._note_remote(name, raw.sources, raw.total)
         try:
             if name in ("sales", "baskets"):
                 clean = clean_sales if name == "sales" else clean_baskets
@@ -185,11 +188,28 @@ class _Loading:
 
         if self.spark is None:
             self.spark, self.scratch = open_spark(self.settings.engine)
-        local = [path for path in settings.paths if "://" not in path]
-        if local:
-            self.sources += [(name, source) for source in find_sources(name, local, self.settings.folder)]
+        local = [path for path in settings.paths if not is_url(path)]
+        sources = find_sources(name, local, self.settings.folder) if local else []
+        self.sources += [(name, source) for source in sources]
         reader = SparkTables(self.spark, self.scratch, self.context, self.findings)
-        return reader.table(name, settings, self.settings.folder)
+        table = reader.table(name, settings, self.settings.folder, sources)
+        reader.check_unchanged(name, settings)
+        self.remote.update(reader.facts[name])
+        return table
+
+    def _note_remote(self, name: str, sources: Iterable[Source], rows: int) -> None:
+        """Say which files are read where they are, and whether a change of them would show."""
+        remote = [source.remote for source in sources if source.is_in_place and source.remote is not None]
+        if not remote:
+            return
+        blind = sum(not file.is_watched for file in remote)
+        words = f"{name}: {len(remote):,} files are read at their URLs, not hashed"
+        check = "their store's tag or time and their size would show a change"
+        if blind:
+            check = (
+                f"the store gives neither tag nor time of {blind:,}: a change of the same size would not show"
+            )
+        self.findings.note(name, "", "read at a URL", 0, rows, KEPT, f"{words}; {check}.")
 
     def _boundaries(self) -> gpd.GeoDataFrame:
         settings = self.settings.tables.given()["boundaries"]
@@ -215,9 +235,11 @@ class _Loading:
                 self.connection.execute(f"DROP {kind} IF EXISTS {identifier(relation)}").fetchall()
             except duckdb.CatalogException:
                 continue
+        for filesystem in self.connection.list_filesystems():
+            self.connection.unregister_filesystem(filesystem)
 
     def _inputs(self) -> dict[str, str]:
-        inputs = {source.name: source.sha256 for _, source in self.sources}
+        inputs = {source.name: source.sha256 for _, source in self.sources} | self.remote
         return dict(sorted(inputs.items()))
 
 

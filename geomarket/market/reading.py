@@ -272,20 +272,26 @@ def _open_csv(
                 f"{name}: {source.name} has other columns than {sources[0].name}. Make them alike."
             )
     relation = identifier(f"raw_{name}")
-    columns = ", ".join(f"'c{i}': 'VARCHAR'" for i in range(len(header)))
+    keys = sources[0].keys
+    made = "c"
+    while any(key.startswith(made) for key in keys):
+        made += "_"
+    columns = ", ".join(f"'{made}{i}': 'VARCHAR'" for i in range(len(header)))
     with tempfile.TemporaryDirectory(prefix="geomarket-") as scratch:
         paths = [
-            source.path if utf8 else _as_utf8(source, settings.encoding, scratch, i)
+            source.path if utf8 else _as_utf8(source, settings.encoding, Path(scratch), i)
             for i, source in enumerate(sources)
         ]
         files = ", ".join(literal(str(path)) for path in paths)
         connection.execute(
             f"CREATE OR REPLACE TABLE {relation} AS SELECT * FROM read_csv([{files}], auto_detect = false, "
             f"header = true, delim = {literal(separator)}, quote = '\"', escape = '\"', columns = {{{columns}}}, "
-            "store_rejects = true, rejects_limit = 0, rejects_scan = 'reject_scans', rejects_table = 'reject_lines')"
+            f"{_partitions(sources)}, store_rejects = true, "
+            "rejects_limit = 0, rejects_scan = 'reject_scans', rejects_table = 'reject_lines')"
         ).fetchall()
     rejects = _rejects(connection, name, sources[0])
-    return _Opened(relation, {title: f"c{i}" for i, title in enumerate(header)}, rejects, True)
+    names = {title: f"{made}{i}" for i, title in enumerate(header)}
+    return _Opened(relation, {**names, **{key: key for key in keys}}, rejects, True)
 
 
 def _header(name: str, source: Source, settings: TableSettings) -> tuple[list[str], str]:
@@ -312,9 +318,11 @@ def _header(name: str, source: Source, settings: TableSettings) -> tuple[list[st
     return [title or f"column {i + 1}" for i, title in enumerate(header)], separator
 
 
-def _as_utf8(source: Source, encoding: str, scratch: str, number: int) -> Path:
+def _as_utf8(source: Source, encoding: str, scratch: Path, number: int) -> Path:
     # DuckDB reads UTF-8; other encodings would need an extension that has to be downloaded.
-    target = Path(scratch) / f"{number}.csv"
+    folders = [part for part in source.path.parts[:-1] if part.split("=", 1)[0] in source.keys]
+    target = scratch.joinpath(str(number), *folders, "utf8.csv")
+    target.parent.mkdir(parents=True)
     with (
         source.path.open(encoding=encoding, newline="") as old,
         target.open("w", encoding="utf-8", newline="") as new,
@@ -345,12 +353,28 @@ def _rejects(connection: duckdb.DuckDBPyConnection, name: str, source: Source) -
 
 def _open_parquet(connection: duckdb.DuckDBPyConnection, name: str, sources: list[Source]) -> _Opened:
     relation = identifier(f"raw_{name}")
-    files = ", ".join(literal(str(source.path)) for source in sources)
+    _register(connection, sources)
+    files = ", ".join(literal(source.location) for source in sources)
     connection.execute(
-        f"CREATE OR REPLACE VIEW {relation} AS SELECT * FROM read_parquet([{files}])"
+        f"CREATE OR REPLACE VIEW {relation} AS SELECT * FROM read_parquet([{files}], {_partitions(sources)})"
     ).fetchall()
     names = [row[0] for row in connection.execute(f"DESCRIBE {relation}").fetchall()]
     return _Opened(relation, {title: title for title in names})
+
+
+def _partitions(sources: list[Source]) -> str:
+    # Their values stay texts, as in a CSV file: "007" in a folder's name is no number.
+    return f"hive_partitioning = {'true' if sources[0].keys else 'false'}, hive_types_autocast = false"
+
+
+def _register(connection: duckdb.DuckDBPyConnection, sources: list[Source]) -> None:
+    """Let DuckDB open what lies at URLs."""
+    for source in sources:
+        if source.is_in_place and source.remote is not None:
+            kinds = source.remote.filesystem.protocol
+            kinds = {kinds} if isinstance(kinds, str) else set(kinds)
+            if not kinds & set(connection.list_filesystems()):
+                connection.register_filesystem(source.remote.filesystem)
 
 
 def _open_excel(

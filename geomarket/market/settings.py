@@ -76,7 +76,9 @@ class TableSettings(Section):
     """Section ``[tables.<name>]``: where a table is and how to read it."""
 
     path: str | tuple[str, ...]
-    """File, or several files of one shape; relative to the folder of plan.toml; * and ? stand for any characters."""
+    """File, or several files of one shape; relative to the folder of plan.toml; * and ? stand for any characters. A
+    folder means all Parquet or CSV files below it; its folders named key=value hold columns. Also a URL of one of these
+    (s3://, gs://, abfss://, https://): needs fsspec and that store's package, with credentials in the environment."""
     columns: dict[str, str] = Field(default_factory=dict)
     """Our column name = name in the file. Columns that already have our name need no entry."""
     crs: str | None = None

@@ -8,21 +8,21 @@ without their number; and a line of a CSV file that has too few values counts as
 from __future__ import annotations
 
 import datetime as dt
-import glob
 import logging
 import os
 import shutil
 import sys
 import tempfile
 import weakref
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import ibis
 import ibis.expr.types as ir
 
-from geomarket.errors import MissingDataError, SettingsError, TableError
+from geomarket.errors import SettingsError, TableError
 from geomarket.market.big_tables import (
     MORE_RETURNED,
     NO_REVENUE,
@@ -33,9 +33,12 @@ from geomarket.market.big_tables import (
 from geomarket.market.column_types import cure_of
 from geomarket.market.context import Context, KnownIds
 from geomarket.market.contract import TABLES, Column
+from geomarket.market.files import CSV, Source
 from geomarket.market.findings import ADDED_UP, KEPT, LEFT_OUT, NETTED, READ, Findings
+from geomarket.market.remote import is_url, refuse_secrets
 from geomarket.market.schemas import MISSING, limit_reason
 from geomarket.market.settings import TableSettings
+from geomarket.market.spark_urls import files_at
 from geomarket.market.spelling import did_you_mean
 from geomarket.market.stage_settings import EngineSettings
 
@@ -83,6 +86,10 @@ def open_spark(settings: EngineSettings) -> tuple[Any, str]:
         # As DuckDB: what can't be read is missing and counted, and days are those of the calendar in the file.
         .config("spark.sql.ansi.enabled", "false")
         .config("spark.sql.session.timeZone", "UTC")
+        # "007" in the name of a folder is no number.
+        .config("spark.sql.sources.partitionColumnTypeInference.enabled", "false")
+        # Results come as Arrow batches, not row by row.
+        .config("spark.sql.execution.arrow.pyspark.enabled", "true")
     )
     for name, value in settings.options.items():
         builder = builder.config(name, value)
@@ -145,9 +152,23 @@ class SparkTables:
     def __init__(self, backend: Any, scratch: str, context: Context, findings: Findings) -> None:
         self.backend, self.scratch = backend, scratch
         self.context, self.findings = context, findings
+        self.facts: dict[str, dict[str, str]] = {}
 
-    def table(self, name: str, settings: TableSettings, folder: Path) -> ir.Table:
+    def table(
+        self, name: str, settings: TableSettings, folder: Path, sources: Sequence[Source] = ()
+    ) -> ir.Table:
         """Read, check and net a table; rows that can't be used are counted and listed.
+
+        Parameters
+        ----------
+        name : str
+            Name of the table.
+        settings : TableSettings
+            Its section.
+        folder : Path
+            Folder of plan.toml.
+        sources : sequence of Source
+            Those of its files that lie here; what is at URLs Spark finds itself.
 
         Raises
         ------
@@ -156,7 +177,7 @@ class SparkTables:
         TableError
             If it can't be read, lacks a column, or nothing in it is known.
         """
-        typed = self._typed(name, settings, self._read(name, settings, folder))
+        typed = self._typed(name, settings, self._read(name, settings, folder, sources))
         judged, faults = self._judged(name, typed)
         # Kept, because it is gone through several times.
         judged = self._stored(f"judged_{name}", judged)
@@ -166,29 +187,56 @@ class SparkTables:
         clean = self._netted(used, counts) if name == "sales" else self._lines(used, counts)
         return self._stored(name, clean)
 
-    def _read(self, name: str, settings: TableSettings, folder: Path) -> ir.Table:
-        paths = [str(path) for pattern in settings.paths for path in _matching(name, pattern, folder)]
-        suffixes = {Path(path).suffix.lower() for path in paths if Path(path).suffix}
+    def _read(self, name: str, settings: TableSettings, folder: Path, sources: Sequence[Source]) -> ir.Table:
+        urls = [path for path in settings.paths if is_url(path)]
+        for url in urls:
+            refuse_secrets(name, url)
+        found = files_at(self.backend._session, name, urls)
+        here = [str(source.path) for source in sources]
+        names = here + (urls if found is None else list(found))
         reader = self.backend._session.read
+        if sources and not urls:
+            # Folders named key=value count from the plan's folder on, as for DuckDB.
+            inside = all(source.path.is_relative_to(folder) for source in sources)
+            reader = reader.option("basePath", str(folder) if inside else "/")
         try:
-            if suffixes & {".csv", ".tsv", ".txt"}:
+            if any(PurePosixPath(path).suffix.lower() in CSV for path in names):
                 options = {
                     "header": True,
                     "sep": settings.separator or ",",
                     "encoding": settings.encoding,
                     "escape": '"',
                 }
-                frame = reader.options(**options).csv(paths)
+                frame = reader.options(**options).csv([*here, *urls])
             else:
-                frame = reader.parquet(*paths)
+                frame = reader.parquet(*here, *urls)
         except Exception as error:  # whatever Spark raises is about these files
             first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
             raise TableError(
                 f"{name}: can't be read by Spark ({first[:160]}). Is the file complete?"
             ) from error
+        self._note_urls(name, urls, found)
         view = f"raw_{name}"
         frame.createOrReplaceTempView(view)
         return self.backend.table(view)
+
+    def _note_urls(self, name: str, urls: Sequence[str], found: dict[str, str] | None) -> None:
+        self.facts[name] = found or {}
+        if not urls:
+            return
+        words = f"{name}: files at {len(urls):,} URLs are read, not hashed; Spark does not tell their size and time."
+        if found is not None:
+            words = f"{name}: {len(found):,} files are read at URLs, not hashed; time and size would show a change."
+        self.findings.note(name, "", "read at a URL", 0, 0, KEPT, words)
+
+    def check_unchanged(self, name: str, settings: TableSettings) -> None:
+        """Raise TableError if a file at a URL is another than when the table was read."""
+        before = self.facts.get(name)
+        urls = [path for path in settings.paths if is_url(path)]
+        if before and files_at(self.backend._session, name, urls) != before:
+            raise TableError(
+                f"{name}: files changed while they were being read. Run again when they are complete."
+            )
 
     def _stored(self, name: str, table: ir.Table) -> ir.Table:
         """Write a table to the scratch folder and read it from there: it is gone through more than once."""
@@ -438,21 +486,6 @@ class SparkTables:
             units=used.units,
             revenue=used.revenue,
         )
-
-
-def _matching(name: str, pattern: str, folder: Path) -> list[str]:
-    """Return what Spark is to open: URLs and folders as they are, patterns as the files they match."""
-    if "://" in pattern:
-        return [pattern]
-    path = folder / pattern
-    if path.exists():
-        return [str(path)]
-    found = sorted(glob.glob(str(path), recursive=True))
-    if not found:
-        raise MissingDataError(
-            f"{name}: nothing matches {pattern}. Paths are relative to the folder of plan.toml."
-        )
-    return found
 
 
 def _known_ids(column: str, ids: KnownIds) -> ir.Table:

@@ -5,7 +5,7 @@ import shutil
 import pandas as pd
 import pytest
 
-from geomarket.errors import SettingsError, TableError
+from geomarket.errors import MissingDataError, SettingsError, TableError
 from geomarket.market import load_market, read_settings, write_template
 from geomarket.market.stage_settings import EngineSettings
 
@@ -115,6 +115,83 @@ def test_rows_and_findings_are_the_same(form, folder):
     assert len(here.quality) > 20
     aside = ["table", "column", "reason"]
     assert here.quarantine[aside].value_counts().to_dict() == there.quarantine[aside].value_counts().to_dict()
+
+
+def partitioned(base, form, way):
+    """Sales in folders by store, as a warehouse exports them."""
+    out = base.parent / f"by-store-{form}-{way}"
+    shutil.copytree(base, out)
+    baskets = pd.read_csv(out / "baskets.csv", dtype=str)
+    baskets.head(50).to_csv(out / "baskets.csv", index=False)
+    write_template(out / "fresh")
+    sales = pd.read_csv(out / "fresh" / "sales.csv", dtype=str)
+    for store, part in sales.groupby("store_id"):
+        folder = out / "sales" / f"store_id={store}"
+        folder.mkdir(parents=True)
+        part = part.drop(columns="store_id")
+        if form == "csv":
+            part.to_csv(folder / "part.csv", index=False)
+        else:
+            part.to_parquet(folder / "part.parquet", index=False)
+    (out / "sales" / "_SUCCESS").write_text("")
+    toml = (out / "plan.toml").read_text(encoding="utf-8")
+    (out / "plan.toml").write_text(toml.replace('"sales.csv"', '"PATH"'), encoding="utf-8")
+    return out
+
+
+@pytest.mark.parametrize(("form", "way"), [("csv", "pattern"), ("parquet", "folder"), ("parquet", "url")])
+def test_partitioned_folders_patterns_and_urls_are_the_same(form, way, folder):
+    base = partitioned(folder, form, way)
+    paths = {"folder": "sales", "pattern": f"sales/*/*.{form}", "url": (base / "sales").as_uri()}
+    frames = {}
+    for name, text, path in (("here", "", "sales"), (way, SPARK, paths[way])):
+        file = with_engine(base, text, f"{name}.toml")
+        file.write_text(file.read_text(encoding="utf-8").replace("PATH", path), encoding="utf-8")
+        market = load_market(read_settings(file))
+        frames[name] = rows_of(market.sales, ["store_id", "sku", "period"])
+        files = [known for known in market.inputs if "/part." in known]
+        assert len(files) == len(list((base / "sales").rglob("part.*")))
+        if name == "url":
+            assert all(
+                "bytes" in market.inputs[known] and "changed 20" in market.inputs[known] for known in files
+            )
+            assert market.quality["message"].str.contains("read at URLs, not hashed").sum() == 1
+    assert len(frames["here"]) > 100
+    pd.testing.assert_frame_equal(frames["here"], frames[way], check_exact=True, check_dtype=False)
+
+
+def test_urls_spark_can_not_open_say_why(folder, tmp_path):
+    for url, words in (
+        ((tmp_path / "nothing").as_uri(), "nothing to read at file://"),
+        (
+            "nostore://bucket/sales",
+            r"nostore://bucket/sales can't be opened by Spark .*options in \[engine\]",
+        ),
+    ):
+        file = with_engine(folder, SPARK, "url.toml")
+        toml = file.read_text(encoding="utf-8").replace('"sales.csv"', f'"{url}"')
+        file.write_text(toml, encoding="utf-8")
+        with pytest.raises(MissingDataError, match=words):
+            load_market(read_settings(file))
+
+
+def test_files_at_a_url_that_change_meanwhile_are_refused(folder, tmp_path, monkeypatch):
+    from geomarket.market.spark_tables import SparkTables
+
+    sales = tmp_path / "sales.csv"
+    shutil.copy(folder / "sales.csv", sales)
+    file = with_engine(folder, SPARK, "url.toml")
+    toml = file.read_text(encoding="utf-8").replace('"sales.csv"', f'"{sales.as_uri()}"')
+    file.write_text(toml, encoding="utf-8")
+    kept = SparkTables._netted
+
+    def meanwhile(*given):
+        sales.write_text(sales.read_text(encoding="utf-8") + "\n", encoding="utf-8")
+        return kept(*given)
+
+    monkeypatch.setattr(SparkTables, "_netted", meanwhile)
+    with pytest.raises(TableError, match="sales: files changed while they were being read"):
+        load_market(read_settings(file))
 
 
 def test_a_plan_made_with_spark_has_the_same_bytes(folder, tmp_path):
