@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 import report_fixture
 from test_report import Page
@@ -54,7 +55,7 @@ def test_a_stores_page_lists_its_changes_and_no_others(plan, folder):
     mine = plan.ranges.changes.query(f"store_id == '{store}'")
     lists, delists = (mine[mine["action"] == action]["sku"] for action in ("list", "delist"))
     assert f"Put on the shelf: {plural(len(lists), 'product')}" in text
-    shown = re.findall(r"\b\d0\d\d\b", text)
+    shown = re.findall(r"\b\d0\d\d\b", text.split("Promotions")[0])
     for sku in [*lists, *delists]:
         assert shown.count(sku) == 1
     for sku in mine[mine["action"] == "keep"]["sku"]:
@@ -129,6 +130,67 @@ def test_minimap_draws_each_cell_once_inside_its_frame():
             assert points[:, 1].max() <= 280
 
 
+def test_a_store_sees_the_offers_on_what_it_sells_the_next_ones_first(plan, folder):
+    offers = plan.promotions.table
+    weeks = sorted(offers["period"].unique())
+    seen = 0
+    for row in plan.store_clusters.table.to_dict("records"):
+        mine = offers[offers["store_cluster"] == row["store_cluster"]]
+        changes = plan.ranges.changes.query(f"store_id == '{row['store_id']}' and action != 'delist'")
+        sold = mine[mine["sku"].isin(changes["sku"])]
+        page = (folder / f"store-{row['store_id']}.html").read_text(encoding="utf-8")
+        part = page.split("<h2>Promotions</h2>")[1].split("</section>")[0]
+        soon, _, later = part.partition("<details")
+        for text, kept in ((soon, sold["period"].isin(weeks[:4])), (later, ~sold["period"].isin(weeks[:4]))):
+            named = re.findall(r"<small>(\d0\d\d) · ", text)
+            assert sorted(named) == sorted(sold.loc[kept, "sku"])
+        seen += len(sold)
+        missing = len(mine) - len(sold)
+        assert (f"{plural(missing, 'further promotion')} of the cluster" in part) == (missing > 0)
+    assert 0 < seen < len(offers) * 3
+
+
+def test_a_store_that_waits_in_the_trial_is_told_so(tmp_path):
+    plan = report_fixture.add_trial(
+        report_fixture.make_plan(radius_km=10.0, n_stores=10, n_clusters=2, skus_per_category=3)
+    )
+    folder = tmp_path / "pages"
+    write_pages(plan, folder)
+    names = plan.market.stores.set_index("store_id")["name"]
+    start = plan.experiment.design.start
+    end = start + pd.Timedelta(weeks=8)
+    for pair in plan.experiment.design.pairs.to_dict("records"):
+        test, control = (
+            " ".join(Page((folder / f"store-{pair[arm]}.html").read_text(encoding="utf-8")).text)
+            for arm in ("test", "control")
+        )
+        assert f"test, changes first, matched with {names[pair['control']]}." in test
+        assert f"control, waits until {end.day} {end:%B %Y}, matched with {names[pair['test']]}." in control
+        assert "Change nothing before that day" in control
+        assert "Change nothing" not in test
+    index = (folder / "index.html").read_text(encoding="utf-8")
+    assert (
+        index.count("<td>test</td>") == index.count("<td>control</td>") == len(plan.experiment.design.pairs)
+    )
+
+
+def test_a_minimap_leaves_out_what_lies_beyond_its_frame_and_shows_the_ground():
+    middle = points_to_cells([4.4], [51.2], 8)
+    near = np.append(neighbours(middle, 2)["neighbour"].to_numpy(), middle)
+    far = neighbours(middle, 14)["neighbour"].to_numpy()[-1:]
+    ground = np.append(neighbours(middle, 15)["neighbour"].to_numpy(), middle)
+    colours = dict.fromkeys([*near.tolist(), *far.tolist()], "#4477AA")
+    picture = str(
+        catchment_map(np.append(near, far), colours, frozenset(), (4.4, 51.2), "t", ground=ground, frame=near)
+    )
+    drawn = {
+        css: d.count("M")
+        for css, d in re.findall(r'<path (?:fill="[^"]*" )?class="(\w+)" d="([^"]*)"', picture)
+    }
+    assert drawn["cells"] == len(near)
+    assert 10 < drawn["ground"] < len(ground) - len(near)
+
+
 def test_what_waits_for_a_trial_is_not_for_the_store_to_do(tmp_path):
     plan = report_fixture.make_plan(radius_km=3.0, n_stores=3, n_clusters=1, skus_per_category=4)
     changes = plan.ranges.changes
@@ -141,7 +203,7 @@ def test_what_waits_for_a_trial_is_not_for_the_store_to_do(tmp_path):
     text = (folder / f"store-{store}.html").read_text()
     table = text.split("<h2>What changes</h2>")[1].split("</section>")[0]
     first = changes[mine].iloc[0]
-    assert f">{first['sku']}<" in table
+    assert f">{first['sku']} · " in table
     for sku in changes[mine]["sku"].iloc[1:]:
-        assert f">{sku}<" not in table
+        assert f">{sku} · " not in table
     assert f"{mine.sum() - 1} further change" in table

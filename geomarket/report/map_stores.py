@@ -12,10 +12,9 @@ from geomarket.hexmap import WORLD, encode_members, project
 from geomarket.report.names import slug
 from geomarket.report.ranges import first_phase
 
-__all__ = ["CATCHMENT_BANDS", "build_areas", "build_stores", "to_world", "trade_by_type"]
+__all__ = ["CATCHMENT_BANDS", "build_areas", "build_stores", "to_world", "trade_by_type", "trial_by_store"]
 
 CATCHMENT_BANDS = (50, 70, 90)
-_ARMS = {"test": "test, changes first", "control": "control, waits"}
 
 
 def to_world(lon: Any, lat: Any, meridian: float) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
@@ -40,7 +39,7 @@ def build_stores(plan: Any, codes: tuple[str, ...], meridian: float) -> list[dic
     known = plan.stores.set_index("store_id") if plan.stores is not None else pd.DataFrame()
     changes = _changes_by_store(plan)
     shares = _profile_shares(plan, codes)
-    trial = _trial(plan)
+    trial = trial_by_store(plan)
     stores = plan.market.stores.dropna(subset=["lon", "lat"]).sort_values("store_id")
     x, y = to_world(stores["lon"], stores["lat"], meridian)
     result = []
@@ -81,22 +80,44 @@ def _facts(
     return facts
 
 
-def _trial(plan: Any) -> dict[str, dict[str, str]]:
-    """Return which stores of the plan's test change first, which wait, and beside whom."""
+def trial_by_store(plan: Any) -> dict[str, dict[str, str]]:
+    """Return each store's part in the plan's test.
+
+    Returns
+    -------
+    dict
+        Store -> ``arm`` ("test", "control", or missing where it is not compared), ``partner``, ``trial`` (in words)
+        and, for stores that wait, ``until`` (the day in words; missing where the test has no start yet). Empty
+        without a test.
+    """
     experiment = getattr(plan, "experiment", None)
     if experiment is None:
         return {}
+    design = experiment.design
     names = plan.market.stores.drop_duplicates("store_id").set_index("store_id")["name"].astype("str")
+    end = _end_of(design)
+    waits = f"waits until {end}" if end else "waits"
+    until = {"until": end} if end else {}
     result = {}
-    for pair in experiment.design.pairs.to_dict("records"):
-        for arm, other in (("test", "control"), ("control", "test")):
-            partner = str(pair[other])
-            words = f"{_ARMS[arm]}, matched with {names.get(partner, partner)}"
-            result[str(pair[arm])] = {"arm": arm, "partner": partner, "trial": words}
-    out = experiment.design.table
-    for store in out.loc[out["arm"] == "out", "store_id"]:
-        result[str(store)] = {"trial": "waits, not compared"}
+    for pair in design.pairs.to_dict("records"):
+        test, control = str(pair["test"]), str(pair["control"])
+        words = f"test, changes first, matched with {names.get(control, control)}"
+        result[test] = {"arm": "test", "partner": control, "trial": words}
+        words = f"control, {waits}, matched with {names.get(test, test)}"
+        result[control] = {"arm": "control", "partner": test, "trial": words, **until}
+    for store in design.table.loc[design.table["arm"] == "out", "store_id"].astype("str"):
+        result[store] = {"trial": f"{waits}, not compared", **until}
     return result
+
+
+def _end_of(design: Any) -> str:
+    """Return the first day after the test, in words."""
+    if design.start is None:
+        return ""
+    months = design.period == "month"
+    length = pd.DateOffset(months=design.periods) if months else pd.Timedelta(weeks=design.periods)
+    end = design.start + length
+    return f"{end.day} {end:%B %Y}"
 
 
 def _changes_by_store(plan: Any) -> dict[str, dict[str, int]]:

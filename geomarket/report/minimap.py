@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup, escape
 
-from geomarket.hexes.cells import cell_boundaries, cell_resolutions
+from geomarket.hexes.cells import cell_boundaries, cell_centres, cell_resolutions
 from geomarket.hexmap import central_meridian, level_world, project
 
 __all__ = ["catchment_map"]
@@ -24,6 +24,8 @@ def catchment_map(
     store: tuple[float, float],
     title: str,
     *,
+    ground: npt.NDArray[np.int64] | None = None,
+    frame: npt.NDArray[np.int64] | None = None,
     width: int = 340,
     height: int = 280,
 ) -> Markup:
@@ -41,18 +43,31 @@ def catchment_map(
         Where the store stands.
     title : str
         For screen readers.
+    ground : ndarray of int64, shape (n_ground,), optional
+        Cells of the market, drawn pale beneath.
+    frame : ndarray of int64, shape (n_frame,), optional
+        Cells that must be in the picture, some of ``cells``; None: all of them. What lies outside is left out.
     width, height : int
         Pixels.
     """
     cells = np.sort(np.asarray(cells, dtype=np.int64))
     world = level_world(int(cell_resolutions(cells[:1])[0]))
     meridian = central_meridian(np.array([store[0]]))
-    rings = _rings(cells, meridian, world)
     sx, sy = (float(axis[0]) for axis in project([store[0]], [store[1]], meridian, world))
-    corners = np.vstack([*rings, [[sx, sy]]])
+    shown = cells if frame is None or not len(frame) else np.sort(np.asarray(frame, dtype=np.int64))
+    corners = np.vstack([*_rings(shown, meridian, world), [[sx, sy]]])
     low, high = corners.min(axis=0), corners.max(axis=0)
     scale = min((width - 16) / max(high[0] - low[0], 1), (height - 16) / max(high[1] - low[1], 1))
     shift = np.array([width, height]) / 2 - scale * (low + high) / 2
+
+    def inside(wanted: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        lon, lat = cell_centres(wanted)
+        spots = np.column_stack(project(lon, lat, meridian, world)) * scale + shift
+        return wanted[((spots >= 4) & (spots <= [width - 4, height - 4])).all(axis=1)]
+
+    if frame is not None:
+        cells = inside(cells)
+    rings = _rings(cells, meridian, world)
 
     def path(members: list[int]) -> str:
         return "".join(_outline(rings[i] * scale + shift) for i in members)
@@ -64,6 +79,10 @@ def catchment_map(
         f'<path fill="{escape(colour)}" class="cells" d="{path(members)}"/>'
         for colour, members in sorted(by_colour.items())
     ]
+    if ground is not None:
+        others = inside(np.setdiff1d(np.asarray(ground, dtype=np.int64), cells))
+        beneath = "".join(_outline(ring * scale + shift) for ring in _rings(others, meridian, world))
+        parts.insert(0, f'<path class="ground" d="{beneath}"/>')
     inner = [i for i, cell in enumerate(cells.tolist()) if cell in core]
     if inner:
         parts.append(f'<path class="core" d="{path(inner)}"/>')

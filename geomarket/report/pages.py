@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from markupsafe import Markup
 
@@ -15,11 +16,13 @@ from geomarket.hexmap import asset_text
 from geomarket.report.charts import as_figure
 from geomarket.report.clusters import cluster_sections
 from geomarket.report.map import NeighbourhoodKey, neighbourhood_key, trade_by_type
+from geomarket.report.map_stores import trial_by_store
 from geomarket.report.minimap import catchment_map
 from geomarket.report.names import natural_key, slug
 from geomarket.report.numbers import count, money, percent, plural
 from geomarket.report.page import ASSETS, content_security_policy, environment
 from geomarket.report.people import swatch
+from geomarket.report.promotions import CHANNELS
 from geomarket.report.tables import Cell, Column, Table
 from geomarket.report.validation import doubted
 
@@ -27,6 +30,7 @@ __all__ = ["write_pages"]
 
 _MARK = ".geomarket-pages"
 
+_NEXT_PERIODS = {"week": 4, "month": 1}
 _WHEN = {"phase 1": "now", "waits": "not before proof"}
 
 
@@ -100,7 +104,9 @@ class _StorePage:
     facts: list[tuple[str, str]]
     to_list: Table
     to_delist: Table
-    promotions: Table | None
+    promotions: dict[str, Any] | None
+    trial: str
+    until: str
     shares: list[dict[str, Any]]
     map: Markup | None
     counts: dict[str, int]
@@ -157,6 +163,9 @@ def _store_pages(plan: Any, key: NeighbourhoodKey) -> list[_StorePage]:
     colours = {int(cell): key.colour(code) for cell, code in zip(types["cell"], types["supergroup"])}
     products = plan.market.products.drop_duplicates("sku").set_index("sku")["name"].astype("str")
     files = _files(clusters["store_id"].astype("str").tolist())
+    shelves = _shelves(plan)
+    trial = trial_by_store(plan)
+    ground = plan.hexes.table["cell"].to_numpy(dtype=np.int64)
     empty = plan.ranges.changes.iloc[:0]
     pages = []
     for row in clusters.to_dict("records"):
@@ -167,6 +176,7 @@ def _store_pages(plan: Any, key: NeighbourhoodKey) -> list[_StorePage]:
         # what waits for a trial is nothing for the store to do
         waits = mine["when"].eq("waits") if "when" in mine else pd.Series(False, index=mine.index)
         due = mine[~waits]
+        until = trial.get(store_id, {}).get("until", "")
         pages.append(
             _StorePage(
                 store_id=store_id,
@@ -177,12 +187,14 @@ def _store_pages(plan: Any, key: NeighbourhoodKey) -> list[_StorePage]:
                 cluster_file=f"cluster-{slug(cluster)}.html",
                 facts=_facts(store),
                 to_list=doubted(
-                    plan, _change_table(plan, due, products, "list", "Put on the shelf"), "table"
+                    plan, _change_table(plan, due, products, "list", "Put on the shelf", until), "table"
                 ),
-                to_delist=_change_table(plan, due, products, "delist", "Take off the shelf"),
-                promotions=_promotion_table(plan, cluster),
+                to_delist=_change_table(plan, due, products, "delist", "Take off the shelf", until),
+                promotions=_promotions(plan, cluster, shelves.get(store_id, set())),
+                trial=trial.get(store_id, {}).get("trial", ""),
+                until=until,
                 shares=_shares(trade.get(store_id), key),
-                map=_map(areas.get(store_id), colours, store, name),
+                map=_map(areas.get(store_id), colours, store, name, ground),
                 counts={
                     "list": int((due["action"] == "list").sum()),
                     "delist": int((due["action"] == "delist").sum()),
@@ -205,7 +217,9 @@ def _facts(store: pd.Series) -> list[tuple[str, str]]:
     return facts
 
 
-def _change_table(plan: Any, changes: pd.DataFrame, products: pd.Series, action: str, caption: str) -> Table:
+def _change_table(
+    plan: Any, changes: pd.DataFrame, products: pd.Series, action: str, caption: str, until: str
+) -> Table:
     currency = plan.market.currency
     period = getattr(plan.ranges, "period", plan.market.period)
     phased = "when" in changes
@@ -213,43 +227,67 @@ def _change_table(plan: Any, changes: pd.DataFrame, products: pd.Series, action:
     lines = lines.assign(when=lines["when"] if phased else "")
     # "phase 1" comes before "phase 2", and both before "waits"
     lines = lines.sort_values(["when", "category", "margin", "sku"], ascending=[True, True, False, True])
+    whens = _WHEN | ({"phase 1": "first"} if until else {})
     rows = [
         [
-            Cell(str(products.get(line["sku"], line["sku"])), note=str(line["reason"])),
-            Cell(str(line["sku"])),
-            Cell(str(line["category"])),
-            *([Cell(_WHEN.get(line["when"], str(line["when"])))] if phased else []),
+            Cell(
+                str(products.get(line["sku"], line["sku"])),
+                note=f"{line['sku']} · {line['category']}: {line['reason']}",
+            ),
+            *([Cell(whens.get(line["when"], str(line["when"])))] if phased else []),
             Cell(count(line["units"], 1), float(line["units"])),
             Cell(money(line["margin"], currency, 2), float(line["margin"])),
         ]
         for line in lines.to_dict("records")
     ]
-    heads = [Column("Product and reason", "main"), Column("SKU"), Column("Category")]
+    heads = [Column("Product and reason", "main")]
     heads += [Column("When")] if phased else []
     heads += [Column(f"Units a {period}", "number"), Column(f"Margin a {period}", "number")]
     return Table(f"{caption}: {plural(len(rows), 'product')}", heads, rows)
 
 
-def _promotion_table(plan: Any, cluster: str) -> Table | None:
+def _shelves(plan: Any) -> dict[str, set[str]]:
+    """Return the SKUs each store sells once the first phase is done: offers on others are none of its business."""
+    if hasattr(plan.ranges, "shelf"):
+        shelf = plan.ranges.shelf("first phase")
+    else:
+        shelf = plan.ranges.changes[plan.ranges.changes["action"] != "delist"]
+    return {str(store): set(skus) for store, skus in shelf.groupby("store_id")["sku"]}
+
+
+def _promotions(plan: Any, cluster: str, sold: set[str]) -> dict[str, Any] | None:
+    """Return the cluster's offers on what the store sells: those of the next periods, and the later ones."""
     if plan.promotions is None:
         return None
     table = plan.promotions.table
     mine = table[table["store_cluster"] == cluster].sort_values(["period", "category", "sku"])
+    kept = mine[mine["sku"].isin(sold)]
     if mine.empty:
         return None
+    starts = pd.Series(pd.to_datetime(table["period"]).unique()).sort_values()
+    periods = _NEXT_PERIODS.get(plan.market.period, 1)
+    first = pd.to_datetime(kept["period"]).isin(starts.head(periods))
+    many = len(starts) > periods
+    caption = f"The first {plural(periods, plan.market.period)}" if many else "All of them"
+    return {
+        "soon": _promotion_table(kept[first], caption),
+        "later": _promotion_table(kept[~first], "Later") if many and not first.all() else None,
+        "others": len(mine) - len(kept),
+    }
+
+
+def _promotion_table(offers: pd.DataFrame, caption: str) -> Table:
     rows = [
         [
+            Cell(str(line["name"]), note=f"{line['sku']} · {line['category']}"),
             Cell(f"{pd.Timestamp(line['period']):%d %b %Y}", pd.Timestamp(line["period"]).timestamp()),
-            Cell(str(line["name"])),
-            Cell(str(line["category"])),
             Cell(percent(line["depth"]), float(line["depth"])),
-            Cell(str(line["channel"])),
+            Cell(CHANNELS.get(str(line["channel"]), str(line["channel"])).lower()),
         ]
-        for line in mine.to_dict("records")
+        for line in offers.to_dict("records")
     ]
-    heads = [Column("From", "number"), Column("Product", "main"), Column("Category")]
-    heads += [Column("Price cut", "number"), Column("Channel")]
-    return Table(f"Promotions: {len(rows):,}", heads, rows)
+    heads = [Column("Product", "main"), Column("From", "number"), Column("Price cut", "number")]
+    return Table(f"{caption}: {plural(len(rows), 'promotion')}", [*heads, Column("Where")], rows)
 
 
 def _shares(trade: pd.DataFrame | None, key: NeighbourhoodKey) -> list[dict[str, Any]]:
@@ -263,17 +301,28 @@ def _shares(trade: pd.DataFrame | None, key: NeighbourhoodKey) -> list[dict[str,
     ]
 
 
-def _map(areas: pd.DataFrame | None, colours: dict[int, str], store: pd.Series, name: str) -> Markup | None:
+def _map(
+    areas: pd.DataFrame | None,
+    colours: dict[int, str],
+    store: pd.Series,
+    name: str,
+    ground: npt.NDArray[np.int64],
+) -> Markup | None:
     if areas is None or pd.isna(store.get("lon")) or pd.isna(store.get("lat")):
         return None
     cells = areas["cell"].to_numpy(dtype=np.int64)
     core = frozenset(int(cell) for cell in cells[(areas["band"] == areas["band"].min()).to_numpy()])
     where = (float(store["lon"]), float(store["lat"]))
     title = f"Catchment of {name} by neighbourhood type"
-    return as_figure(catchment_map(cells, colours, core, where, title), "map_catchments")
+    # the widest band has far outliers: the picture is as wide as the bands before it
+    bands = sorted(areas["band"].unique())
+    inner = cells[(areas["band"] < bands[-1]).to_numpy()] if len(bands) > 1 else cells
+    chart = catchment_map(cells, colours, core, where, title, ground=ground, frame=inner)
+    return as_figure(chart, "map_catchments")
 
 
 def _index(stores: list[_StorePage]) -> Table:
+    tried = any(store.trial for store in stores)
     rows = [
         [
             Cell(
@@ -282,11 +331,12 @@ def _index(stores: list[_StorePage]) -> Table:
             ),
             Cell(store.store_id),
             Cell(f"{store.cluster} · {store.cluster_name}"),
+            *([Cell(store.trial.split(",")[0])] if tried else []),
             Cell(f"{store.counts['list']:,}", float(store.counts["list"])),
             Cell(f"{store.counts['delist']:,}", float(store.counts["delist"])),
         ]
         for store in stores
     ]
-    heads = [Column("Store", "main"), Column("Id"), Column("Cluster")]
+    heads = [Column("Store", "main"), Column("Id"), Column("Cluster"), *([Column("Trial")] if tried else [])]
     heads += [Column("To list", "number"), Column("To delist", "number")]
     return Table(plural(len(rows), "store"), heads, rows)

@@ -9,6 +9,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from geomarket.report.charts import as_figure, decay_chart, frontier_chart, interval_chart, waterfall_chart
+from geomarket.report.map_stores import trial_by_store
 from geomarket.report.numbers import count, money, money_short, money_tick, percent, plural, signed
 from geomarket.report.ranges import category_verdicts, changes_tile, first_phase, gain_tile
 from geomarket.report.tables import Cell, Column, Table, frame_table
@@ -221,12 +222,14 @@ def monday_section(plan: Any) -> dict[str, Any]:
     clusters = plan.store_clusters.table.set_index("store_id")["store_cluster"]
     counted["store"] = counted["store_id"].map(names).fillna(counted["store_id"])
     counted["store_cluster"] = counted["store_id"].map(clusters)
+    trial = trial_by_store(plan)
     counted["total"] = counted["list"] + counted["delist"]
     counted = counted.sort_values(["total", "store_id"], ascending=[False, True])
     by_store = [
         [
             Cell(str(row["store"]), note=str(row["store_id"])),
             Cell(str(row["store_cluster"])),
+            *([Cell(_part(trial.get(str(row["store_id"]), {})))] if trial else []),
             *(Cell(f"{row[action]:,}", float(row[action])) for action in ("list", "delist", "later", "keep")),
         ]
         for row in counted.to_dict("records")
@@ -234,6 +237,7 @@ def monday_section(plan: Any) -> dict[str, Any]:
     store_heads = [
         Column("Store", "main"),
         Column("Cluster"),
+        *([Column("Trial")] if trial else []),
         Column("To list", "number"),
         Column("To delist", "number"),
         Column("Later", "number"),
@@ -243,9 +247,28 @@ def monday_section(plan: Any) -> dict[str, Any]:
         "count": plural(len(first), "change"),
         "stores": plural(first["store_id"].nunique(), "store"),
         "later": f"{len(made) - len(first):,}" if len(made) > len(first) else "",
+        "trial": _trial_sentence(plan, trial),
         "by_store": Table("Changes by store", store_heads, by_store),
         "top": _top_listings(plan, first[first["action"] == "list"]),
     }
+
+
+def _part(trial: dict[str, str]) -> str:
+    """Return what a store does in the test of the plan, in one word."""
+    return "first" if trial.get("arm") == "test" else "waits" if trial else ""
+
+
+def _trial_sentence(plan: Any, trial: dict[str, dict[str, str]]) -> str:
+    """Say who makes the changes at once where the plan is put to a test."""
+    first = sum(part.get("arm") == "test" for part in trial.values())
+    until = {part["until"] for part in trial.values() if "until" in part}
+    if not first or not until:
+        return ""
+    start = plan.experiment.design.start
+    return (
+        f"So that it can be told what they bring, {plural(first, 'test store')} make them on {start.day} {start:%B %Y} "
+        f"and all others wait until {until.pop()}."
+    )
 
 
 def _top_listings(plan: Any, listings: pd.DataFrame) -> Table:
