@@ -2,6 +2,7 @@
 
 import json
 
+import geopandas as gpd
 import numpy as np
 import openpyxl
 import pandas as pd
@@ -11,8 +12,9 @@ from typer.testing import CliRunner
 from geomarket.cli import app
 from geomarket.customers import penetration, value_customers
 from geomarket.errors import SettingsError
-from geomarket.hexes import cell_strings, parents, points_to_cells
+from geomarket.hexes import cell_polygons, cell_strings, cells_from_strings, parents, points_to_cells
 from geomarket.planning import audit_folder
+from geomarket.report.exports import _SUFFIXES, _write_layer
 
 RES = 8
 
@@ -212,6 +214,41 @@ def test_exports_are_read_as_well(folder):
     assert audit_folder(folder).passed
     frame.assign(customers=3).to_csv(folder / "exports" / "customers_by_neighbourhood.csv", index=False)
     assert "contradiction" in set(audit_folder(folder).table["problem"])
+
+
+@pytest.mark.parametrize("kind", ["parquet", "geoparquet", "geojson", "kml"])
+def test_a_leak_in_an_exported_file_is_seen(folder, kind):
+    """Hexagons as write_exports writes them: in order while they hide what the tables hide, and not a figure more."""
+    true = truth_by_cell()
+    frame = pd.read_parquet(folder / "tables" / "customers_by_cell.parquet")
+    shapes = cell_polygons(cells_from_strings(frame["cell"]))
+    layer = gpd.GeoDataFrame(frame, geometry=shapes, crs="EPSG:4326")
+    path = folder / "exports" / kind / f"hexes.{_SUFFIXES.get(kind, kind)}"
+    path.parent.mkdir(parents=True)
+
+    def write(layer):
+        if kind == "parquet":
+            pd.DataFrame(layer.drop(columns="geometry")).to_parquet(path, index=False)
+        else:
+            _write_layer(layer, kind, path, "hexes")
+
+    write(layer)
+    found = audit_folder(folder)
+    assert found.passed, found.table
+    assert str(path.relative_to(folder)) in " ".join(found.checked["found_in"])
+    small = next(k for k, cell in enumerate(frame["cell"]) if 0 < true.get(cell, 0) < 10)
+    write(layer.assign(customers=reveal(frame, small, "customers", true[frame["cell"][small]])["customers"]))
+    found = audit_folder(folder)
+    assert frame["cell"][small] in " ".join(found.table.loc[found.table["problem"] == "shown", "row"])
+
+
+def test_a_damaged_map_layer_is_refused_and_what_is_not_read_is_said(folder):
+    (folder / "exports").mkdir()
+    (folder / "exports" / "map.png").write_bytes(b"picture")
+    assert "1 png" in " ".join(audit_folder(folder).notes)
+    (folder / "exports" / "hexes.geojson").write_text('{"type": "FeatureCollection", "features": [')
+    with pytest.raises(SettingsError, match=r"hexes\.geojson: can't be read"):
+        audit_folder(folder)
 
 
 def test_a_table_without_known_keys_is_still_seen(folder):

@@ -13,7 +13,7 @@ import pandas as pd
 
 from geomarket.errors import SettingsError, SolverError
 from geomarket.hexes import cell_strings, cells_from_strings, parents
-from geomarket.planning.published_pages import Page, read_pages
+from geomarket.planning.published_pages import Page, not_read, read_pages
 from geomarket.results import Result
 from geomarket.safeguards import Audit, audit_tables
 from geomarket.safeguards.published import COUNT, GIVES_AWAY, KEYS, ONCE, PARTS, PERSON_KEYS, key_of
@@ -95,10 +95,11 @@ class _Table:
 def audit_folder(folder: str | Path, against: str | Path | None = None, k: int = 10) -> FolderAudit:
     """Bound every hidden count of customers from all that a finished output folder publishes.
 
-    Read are all tables (Parquet and CSV), all sheets of workbooks and all tables of pages that count customers, or
-    list them one by one; such a list is in order only for a channel that the settings asked a contact list for by
-    name. What one of them shows is known; a count is hidden only if all hide it. The attacker adds up hexagons to
-    types, types to everybody, parts to wholes, and with ``against`` all this across two runs.
+    Read are all tables (Parquet and CSV), map layers (GeoParquet, GeoJSON, KML and GeoPackage), sheets of workbooks and
+    tables of pages that count customers, or list them one by one; such a list is in order only for a channel that the
+    settings asked a contact list for by name. What one of them shows is known; a count is hidden only if all hide it.
+    The attacker adds up hexagons to types, types to everybody, parts to wholes, and with ``against`` all this across
+    two runs. Pictures are not read: they draw what the page shows.
 
     Parameters
     ----------
@@ -145,6 +146,10 @@ def audit_folder(folder: str | Path, against: str | Path | None = None, k: int =
     notes += [
         f"{p.source} lists single persons: it was asked for by name." for p in pages if _asked_for(p, people)
     ]
+    unread = not_read(Path(folder))
+    if unread:
+        kinds = ", ".join(f"{number:,} {kind}" for kind, number in unread.items())
+        notes.append(f"Not read, because they hold no tables: {kinds}.")
     checked: list[dict[str, Any]] = []
     narrowest = [np.inf]
     for group in _groups(now, people):

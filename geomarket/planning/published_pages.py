@@ -1,4 +1,4 @@
-"""Read back what an output folder publishes about people: tables, sheets, tables of the page."""
+"""Read back what an output folder publishes about people: tables, exports, map layers, sheets, tables of the page."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ import openpyxl
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pyogrio
 
 from geomarket.errors import SettingsError
 from geomarket.safeguards.published import COUNT, GIVES_AWAY, KEYS, PARTS, PERSON_KEYS
 
-__all__ = ["Page", "read_pages"]
+__all__ = ["Page", "not_read", "read_pages"]
 
 DICTIONARY = "Data dictionary"
+LAYERS = ("geojson", "kml", "gpkg")
 # the sheet of neighbourhood types calls its key as the tables of types do
 ALIASES = {"code": "neighbourhood"}
 
@@ -44,21 +46,30 @@ def read_pages(folder: Path) -> list[Page]:
         A file can't be read.
     """
     pages = []
-    for path in sorted((folder / "tables").glob("*.parquet")):
-        try:
-            names = pq.read_schema(path).names
-            if _about_people(names):
-                frame = pq.read_table(path, columns=_wanted(names)).to_pandas()
-                pages.append(Page(f"tables/{path.name}", frame, True))
-        except (OSError, pa.ArrowException) as error:
-            raise SettingsError(f"{path}: can't be read as Parquet ({error}). Run the plan again.") from error
+    tables = sorted((folder / "tables").glob("*.parquet"))
+    for path in tables:
+        pages += _parquet(path, f"tables/{path.name}", True)
+    for path in sorted(set(folder.rglob("*.parquet")) - set(tables)):
+        pages += _parquet(path, str(path.relative_to(folder)), False)
     for path in sorted(folder.rglob("*.csv")):
         pages += _csv(path, str(path.relative_to(folder)))
+    for path in sorted(path for kind in LAYERS for path in folder.rglob(f"*.{kind}")):
+        pages += _layers(path, str(path.relative_to(folder)))
     for path in sorted(folder.rglob("*.xlsx")):
         pages += _sheets(path)
     for path in sorted(folder.rglob("*.html")):
         pages += _html_tables(path, str(path.relative_to(folder)))
     return pages
+
+
+def not_read(folder: Path) -> dict[str, int]:
+    """Return how many files of a folder no page comes from, by suffix: pictures, settings."""
+    files = [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")]
+    kinds = pd.Series(
+        [path.suffix[1:].lower() for path in files if path.name != "manifest.json"], dtype=object
+    )
+    counted = kinds[~kinds.isin(["parquet", "csv", "xlsx", "html", *LAYERS])].value_counts()
+    return {str(kind): int(counted[kind]) for kind in sorted(counted.index)}
 
 
 def _about_people(names: list[str]) -> bool:
@@ -68,6 +79,30 @@ def _about_people(names: list[str]) -> bool:
 def _wanted(names: list[str]) -> list[str]:
     kept = {*KEYS, *PERSON_KEYS, COUNT, *PARTS, *GIVES_AWAY, f"{COUNT}_a", f"{COUNT}_b"}
     return [name for name in names if name in kept]
+
+
+def _parquet(path: Path, name: str, complete: bool) -> list[Page]:
+    try:
+        names = pq.read_schema(path).names
+        if not _about_people(names):
+            return []
+        return [Page(name, pq.read_table(path, columns=_wanted(names)).to_pandas(), complete)]
+    except (OSError, pa.ArrowException) as error:
+        raise SettingsError(f"{path}: can't be read as Parquet ({error}). Run the plan again.") from error
+
+
+def _layers(path: Path, name: str) -> list[Page]:
+    """Read the figures of a file of map layers, without its shapes."""
+    pages = []
+    try:
+        for layer, _ in pyogrio.list_layers(path):
+            names = pyogrio.read_info(path, layer=layer)["fields"].tolist()
+            if _about_people(names):
+                frame = pyogrio.read_dataframe(path, layer=layer, read_geometry=False)
+                pages.append(Page(name, _keyed(pd.DataFrame(frame)), False))
+    except (OSError, ValueError, pyogrio.errors.DataSourceError) as error:
+        raise SettingsError(f"{path}: can't be read as map layers ({error}). Run the plan again.") from error
+    return pages
 
 
 def _csv(path: Path, name: str) -> list[Page]:
