@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import enum
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -361,4 +362,10 @@ def _run(
 
 def main() -> None:
     """Run the command line."""
-    app()
+    try:
+        with _errors_to_exit_codes():
+            app()
+    except (
+        typer.Exit
+    ) as stop:  # what goes wrong before a command is under way, such as too little memory to start
+        sys.exit(stop.exit_code)

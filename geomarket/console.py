@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import logging
+import os
 import signal
 import sys
 import threading
@@ -13,7 +15,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import typer
 from rich.console import Console
@@ -70,8 +72,11 @@ class JsonLines(logging.Formatter):
 
 
 def set_up_logging(verbose: bool, as_json: bool) -> None:
-    """Send logs to standard error, as text or as JSON lines; JSON tells every stage, text only on request."""
-    handler = logging.StreamHandler(sys.stderr)
+    """Send logs to standard error, as text or as JSON lines; JSON tells every stage, text only on request.
+
+    With JSON, what others write to standard error (workers, Java, a wrong option) becomes JSON lines, too.
+    """
+    handler = logging.StreamHandler(_lines_only(sys.stderr) if as_json else sys.stderr)
     plain = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
     handler.setFormatter(JsonLines() if as_json else plain)
     logging.basicConfig(
@@ -81,6 +86,45 @@ def set_up_logging(verbose: bool, as_json: bool) -> None:
         for kind in (DeprecationWarning, PendingDeprecationWarning, FutureWarning):
             warnings.simplefilter("ignore", kind)
     logging.captureWarnings(True)
+
+
+def _lines_only(stream: TextIO) -> TextIO:
+    """Return where log lines go, after putting a pipe in the place of standard error, whose lines become records."""
+    try:
+        if stream.fileno() != 2:
+            return stream
+        direct = os.fdopen(os.dup(2), "w", encoding="utf-8", buffering=1)
+        readable, writable = os.pipe()
+    except (OSError, ValueError):  # a stream of a notebook or a test
+        return stream
+    os.dup2(writable, 2)
+    os.close(writable)
+    reader = threading.Thread(target=_pass_on, args=(readable, direct), daemon=True)
+    reader.start()
+
+    def end() -> None:
+        stream.flush()
+        os.dup2(direct.fileno(), 2)  # closes our end of the pipe: the reader comes to its end
+        reader.join(timeout=1.0)  # unless somebody we started lives on and holds theirs
+
+    atexit.register(end)
+    return direct
+
+
+def _pass_on(readable: int, direct: TextIO) -> None:
+    with os.fdopen(readable, encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            if not (text := line.strip()):
+                continue
+            record = logging.LogRecord("stderr", logging.WARNING, "", 0, "%s", (text,), None)
+            direct.write((text if _is_record(text) else JsonLines().format(record)) + "\n")
+
+
+def _is_record(line: str) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except ValueError:
+        return False
 
 
 class _Terminated(BaseException):
@@ -103,26 +147,30 @@ def errors_to_exit_codes() -> Iterator[None]:
     except GeomarketError as error:
         _say(f"The plan failed: {error}")
         raise typer.Exit(FAILED) from error
-    except OSError as error:
-        _say(f"The plan failed: {error.strerror or error}{f' ({error.filename})' if error.filename else ''}.")
-        raise typer.Exit(FAILED) from error
-    except MemoryError as error:
-        _say(
-            "The plan failed: not enough memory. Fewer --jobs, or a smaller [engine] memory_limit, leave more."
-        )
-        raise typer.Exit(FAILED) from error
     except (KeyboardInterrupt, _Terminated) as stop:
         _say("Stopped. Finished steps are kept: the same command with --resume goes on from there.")
         raise typer.Exit(INTERRUPTED if isinstance(stop, KeyboardInterrupt) else TERMINATED) from stop
     except typer.Exit:
         raise
     except Exception as error:  # whatever it is, a scheduler gets a line and a code, and the log the trace
-        _log.info("unforeseen fault", exc_info=True)
-        _say(
-            f"The plan failed on something unforeseen: {type(error).__name__}: {error}. "
-            "Please report it with the trace that --verbose before the command shows."
-        )
+        _say(f"The plan failed{_in_words(error)}")
         raise typer.Exit(FAILED) from error
+
+
+_NO_MEMORY = ("cannot allocate memory", "failed to map segment", "bad_alloc", "can't start new thread")
+
+
+def _in_words(error: Exception) -> str:
+    said = f"{error} {error.__cause__ or error.__context__ or ''}".lower()
+    if isinstance(error, MemoryError) or any(sign in said for sign in _NO_MEMORY):
+        return ": not enough memory. Fewer --jobs, or a smaller [engine] memory_limit, leave more."
+    if isinstance(error, OSError):
+        return f": {error.strerror or error}{f' ({error.filename})' if error.filename else ''}."
+    _log.info("unforeseen fault", exc_info=True)
+    return (
+        f" on something unforeseen: {type(error).__name__}: {error}. "
+        "Please report it with the trace that --verbose before the command shows."
+    )
 
 
 def _say(message: str) -> None:

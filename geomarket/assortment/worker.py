@@ -12,6 +12,7 @@ import logging
 import os
 import pickle
 import queue
+import signal
 import subprocess
 import sys
 import threading
@@ -237,22 +238,34 @@ def _served(task: str, arguments: Any, say: Report) -> Any:
     return solve_here(program, options, start, say, cutoff)
 
 
+def _take(requests: IO[bytes], tasks: queue.Queue[tuple[str, Any]]) -> None:
+    """Take requests, and end this process, also in the midst of solving, when nobody is left to make them."""
+    while True:
+        try:
+            tasks.put(pickle.load(requests))
+        except EOFError:
+            os._exit(0)
+
+
 def main() -> None:
     """Serve requests from standard input until it closes."""
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever else is printed must not get between the messages
 
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; whoever started us ends us
+
     def say(kind: str, what: Any) -> None:
         pickle.dump((kind, what), answers, protocol=5)
         answers.flush()
 
+    tasks: queue.Queue[tuple[str, Any]] = queue.Queue()
+    threading.Thread(target=_take, args=(requests, tasks), daemon=True).start()
     say("ready", None)
     while True:
-        try:
-            task, arguments = pickle.load(requests)
-        except EOFError:
-            return
+        task, arguments = tasks.get()
         try:
             say("result", _served(task, arguments, say))
         except SolverError as error:
             say("error", error)
+        except MemoryError:
+            say("error", SolverError("not enough memory to solve this. Fewer --jobs leave more for each."))

@@ -1,36 +1,27 @@
 """Independent jobs, run side by side; one that fails fails alone.
 
-The work goes through joblib: processes on this machine by default, and Spark, Dask or Ray where their joblib backend is
-installed. Results come back in the order of the jobs, whatever the number of workers, so they don't depend on it.
+The work goes through joblib: processes on this machine by default, and Spark, Dask or Ray where they are installed.
+Results come back in the order of the jobs, whatever the number of workers, so they don't depend on it.
 """
 
 from __future__ import annotations
 
-import contextlib
-import importlib
 import logging
-import signal
-import threading
-import traceback
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import joblib
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-from geomarket.errors import GeomarketError, SettingsError
+from geomarket.errors import SettingsError
+from geomarket.planning.attempts import GRACE, Attempt, Failure, Outcome
+from geomarket.planning.backends import check_backend, opened
 
 __all__ = ["Failure", "JobOptions", "run_jobs"]
 
 _log = logging.getLogger(__name__)
-
-_REGISTER = {
-    "spark": ("joblibspark", "register_spark", "pip install joblibspark pyspark"),
-    "ray": ("ray.util.joblib", "register_ray", "pip install ray"),
-    "dask": ("dask.distributed", None, "pip install dask distributed, and connect a Client"),
-}
-_HERE = ("loky", "multiprocessing", "threading", "sequential")
 
 
 @dataclass(frozen=True)
@@ -42,24 +33,27 @@ class JobOptions:
     jobs : int
         Workers; 1 runs the jobs in this process, -1 takes as many as there are cores.
     backend : str, optional
-        A joblib backend: "loky" (processes, the default), "spark", "dask", "ray", or one registered before.
+        A joblib backend: "loky" (processes, the default), "threading", "spark", "dask", "ray", or one registered
+        before. Dask's scheduler and Ray's cluster are those their own configuration names; else they start here.
     time_limit : float, optional
-        Seconds after which a job is given up. Needs a Unix system; work inside one call of a compiled library ends
-        only when that call does.
+        Seconds after which a job is given up. Work inside one call of a compiled library ends only when that call
+        does; a process of the default backend that it holds up is ended half a minute later.
+
+    Raises
+    ------
+    SettingsError
+        If the backend is unknown or not installed, or the number of workers makes no sense.
     """
 
     jobs: int = 1
     backend: str | None = None
     time_limit: float | None = None
 
-
-@dataclass(frozen=True)
-class Failure:
-    """A job that did not end well: what was to be done, and why it wasn't."""
-
-    name: str
-    kind: str
-    message: str
+    def __post_init__(self) -> None:
+        if self.jobs == 0 or self.jobs < -1:
+            raise SettingsError(f"--jobs {self.jobs}: give a number of workers, or -1 for one on each core.")
+        if self.backend is not None:
+            check_backend(self.backend)
 
 
 def run_jobs(
@@ -87,12 +81,12 @@ def run_jobs(
     Returns
     -------
     list
-        For each item its result, or a :class:`Failure`.
+        For each item its result, or a :class:`Failure`. What workers log is logged here.
 
     Raises
     ------
     SettingsError
-        If the backend is unknown or not installed.
+        If the backend can't be started.
 
     Examples
     --------
@@ -102,112 +96,55 @@ def run_jobs(
     """
     options = options or JobOptions()
     tell = on_done or (lambda name: None)
-    if options.jobs == 0 or options.jobs < -1:
-        raise SettingsError(f"--jobs {options.jobs}: give a number of workers, or -1 for one on each core.")
-    if options.backend is None and (options.jobs == 1 or len(items) <= 1):
-        return [
-            _told(_attempt(work, item, name, options.time_limit), name, tell)
-            for item, name in zip(items, names)
-        ]
-    calls = [
-        joblib.delayed(_attempt)(work, item, name, options.time_limit) for item, name in zip(items, names)
-    ]
-    backend = _backend(options.backend or "loky")
+    backend = options.backend or "loky"
+    here = options.backend is None and (options.jobs == 1 or len(items) <= 1)
+    attempts = [Attempt.of(work, name, options.time_limit, own_process=backend == "loky") for name in names]
+    if here:
+        return [_told(attempt(item), tell) for attempt, item in zip(attempts, items)]
+    calls = [joblib.delayed(attempt)(item) for attempt, item in zip(attempts, items)]
     found: list[Any] = []
-    try:
-        with _configured(backend, options.jobs):
-            # Backends of other systems hand everything over at the end.
-            form = "generator" if backend in _HERE else "list"
-            for outcome in joblib.Parallel(return_as=form)(calls):
-                found.append(_told(outcome, names[len(found)], tell))
-    except TerminatedWorkerError:
-        _log.warning("a worker was killed; the jobs that were not done are tried one by one")
-        found += [_alone(work, items[i], names[i], options, tell) for i in range(len(found), len(items))]
-    return found
-
-
-def _told(outcome: Any, name: str, tell: Callable[[str], None]) -> Any:
-    tell(name)
-    if isinstance(outcome, Failure):
-        _log.error("%s failed: %s", name, outcome.message)
-    return outcome
-
-
-def _alone(
-    work: Callable[[Any], Any], item: Any, name: str, options: JobOptions, tell: Callable[[str], None]
-) -> Any:
-    """Do one job in a worker of its own, so that one that kills its worker is known by name."""
-    try:
-        with _configured("loky", 2):
-            # Two calls, because joblib runs a single one in this process.
-            calls = [joblib.delayed(_attempt)(work, item, name, options.time_limit), joblib.delayed(int)()]
-            outcome = joblib.Parallel()(calls)[0]
-    except TerminatedWorkerError:
-        words = "its process was killed, perhaps for want of memory. Fewer --jobs leave more for each"
-        outcome = Failure(name, "TerminatedWorkerError", words)
-    return _told(outcome, name, tell)
-
-
-def _configured(backend: str, jobs: int) -> Any:
-    # One thread a worker: workers times threads would otherwise fight for the cores.
-    inner = {"inner_max_num_threads": 1} if backend == "loky" else {}
-    return joblib.parallel_config(backend=backend, n_jobs=jobs, **inner)
-
-
-def _backend(name: str) -> str:
-    if name in _REGISTER:
-        module, register, cure = _REGISTER[name]
+    with opened(backend, options.jobs) as one_by_one:
         try:
-            found = importlib.import_module(module)
-        except ImportError as error:
-            raise SettingsError(f"--backend {name}: {module} is not installed ({cure}).") from error
-        if register:
-            getattr(found, register)()
+            outcomes = joblib.Parallel(return_as="generator" if one_by_one else "list")(calls)
+            for outcome in outcomes:
+                found.append(_told(outcome, tell))
+        except SettingsError:
+            raise
+        except Exception as error:  # of whatever kind: each of these systems has its own for a lost worker
+            words = "a worker was killed" if isinstance(error, TerminatedWorkerError) else _in_short(error)
+            _log.warning("%s; the jobs that were not done are tried one by one, on this machine", words)
+    left = range(len(found), len(items))
+    return found + [_told(_alone(attempts[i], items[i]), tell) for i in left]
+
+
+def _in_short(error: Exception) -> str:
+    first = (str(error).strip() or "no reason given").split("\n")[0]
+    return f"the backend stopped ({type(error).__name__}: {first[:300]})"
+
+
+def _told(outcome: Outcome, tell: Callable[[str], None]) -> Any:
+    for record in outcome.records:
+        logger = logging.getLogger(record.name)
+        if logger.isEnabledFor(record.levelno):
+            logger.handle(record)
+    tell(outcome.name)
+    if isinstance(outcome.value, Failure):
+        _log.error("%s failed: %s", outcome.name, outcome.value.message)
+    return outcome.value
+
+
+def _alone(attempt: Attempt, item: Any) -> Outcome:
+    """Do one job in a worker of its own, so that one that kills its worker is known by name."""
+    began = time.perf_counter()
     try:
-        joblib.parallel_config(backend=name).unregister()
-    except ValueError as error:
-        known = ", ".join([*_HERE, *_REGISTER])
-        raise SettingsError(
-            f"--backend {name}: joblib knows no such backend. Choose one of {known}."
-        ) from error
-    return name
-
-
-def _attempt(work: Callable[[Any], Any], item: Any, name: str, time_limit: float | None) -> Any:
-    try:
-        with _deadline(time_limit):
-            return work(item)
-    except _Overdue:
-        return Failure(name, "TimeoutError", f"not done within {time_limit:g} s")
-    except GeomarketError as error:
-        return Failure(name, type(error).__name__, str(error))
-    except MemoryError:
-        return Failure(name, "MemoryError", "not enough memory. Fewer --jobs leave more for each")
-    except Exception as error:  # a fault in one job must not take the others with it; its trace is kept
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        words = f"{type(error).__name__}: {error} ({place.name}, line {place.lineno}). Please report this."
-        _log.debug("%s", traceback.format_exc())
-        return Failure(name, type(error).__name__, words)
-
-
-class _Overdue(BaseException):
-    """Raised in a job whose time is up; not an Exception, so that no handler on the way swallows it."""
-
-
-@contextlib.contextmanager
-def _deadline(seconds: float | None) -> Iterator[None]:
-    usable = hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread()
-    if seconds is None or not usable:
-        yield
-        return
-
-    def overdue(number: int, frame: Any) -> None:
-        raise _Overdue
-
-    before = signal.signal(signal.SIGALRM, overdue)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        with opened("loky", 2):
+            # Two calls, because joblib runs a single one in this process.
+            calls = [joblib.delayed(attempt.in_a_process())(item), joblib.delayed(int)()]
+            return joblib.Parallel()(calls)[0]
+    except TerminatedWorkerError:
+        limit = attempt.time_limit
+        if limit is not None and time.perf_counter() - began >= limit + GRACE:
+            words = f"not done within {limit:g} s, and not to be stopped but by ending its process"
+            return Outcome(attempt.name, Failure(attempt.name, "TimeoutError", words))
+        words = "its process was killed, perhaps for want of memory. Fewer --jobs leave more for each"
+        return Outcome(attempt.name, Failure(attempt.name, "TerminatedWorkerError", words))
