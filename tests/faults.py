@@ -241,9 +241,15 @@ def contents(folder: Path) -> dict[str, str]:
 
 
 def run(
-    *arguments: str, kill_after: float | None = None, env: dict[str, str] | None = None
+    *arguments: str,
+    kill_after: float | None = None,
+    counted_from: Path | None = None,
+    env: dict[str, str] | None = None,
 ) -> tuple[int, str]:
-    """Run the command line in a process of its own; kill it, and what it started, after some seconds."""
+    """Run the command line in a process of its own; kill it, and what it started, after some seconds.
+
+    The seconds count from its start, or from when a file is there.
+    """
     started = subprocess.Popen(
         [sys.executable, "-m", "geomarket", *arguments],
         stdout=subprocess.PIPE,
@@ -253,6 +259,8 @@ def run(
         env=os.environ | (env or {}),
     )
     if kill_after is not None:
+        while counted_from is not None and not counted_from.exists() and started.poll() is None:
+            time.sleep(0.005)
         time.sleep(kill_after)
         if started.poll() is None:
             os.killpg(started.pid, signal.SIGKILL)
