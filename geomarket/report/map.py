@@ -32,9 +32,7 @@ _MAX_CHAINS = 5
 _MAX_NAMES = 1500
 _BOUNDARY_STEPS = 4000
 _NO_TYPE = "no residents or no data"
-_CLASS_NOTE = (
-    "Click an entry to hide or show it. Zoomed out, a hexagon takes the type most of its residents live in."
-)
+_CLASS_NOTE = "Zoomed out, a hexagon takes the type most of its residents live in."
 
 
 @dataclass(frozen=True)

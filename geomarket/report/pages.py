@@ -234,7 +234,7 @@ def _change_table(
                 str(products.get(line["sku"], line["sku"])),
                 note=f"{line['sku']} · {line['category']}: {line['reason']}",
             ),
-            *([Cell(whens.get(line["when"], str(line["when"])))] if phased else []),
+            *([Cell(whens.get(line["when"], str(line["when"])).replace(" ", "\u00a0"))] if phased else []),
             Cell(count(line["units"], 1), float(line["units"])),
             Cell(money(line["margin"], currency, 2), float(line["margin"])),
         ]
