@@ -1,10 +1,11 @@
 """Big tables are aggregated where they live.
 
 Every function here builds one ibis expression and fetches only its small result. The expressions are
-written once and run on the embedded DuckDB; they use nothing that PySpark does not have too. Three habits
-keep engines equal:
+written once and run on the embedded DuckDB and on Spark; tests run them on SQLite and Polars too, and
+``benchmarks/results/engine.md`` says what ran where. Three habits keep engines equal:
 
-* money is summed as decimals and units as whole numbers, so a sum does not depend on the order of the rows;
+* money is summed as decimals (as whole cents where an engine holds it as floating numbers) and units as
+  whole numbers, so a sum does not depend on the order of the rows;
 * every result column is cast, because an engine's own type of a sum differs (DuckDB's ``sum`` of integers
   is a 128-bit integer that other tools read as a float; dates come back as timestamps);
 * every result is ordered by its keys.

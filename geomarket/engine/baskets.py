@@ -259,12 +259,12 @@ def trade_on_pairs(
     table = with_products(within(baskets, "date", periods), products, ["category"])
     mine = table.semi_join(strings(customers, keys), keys).select(*keys, "store_id", "sku", "revenue")
     marked = mine.left_join(strings(pairs, ["store_id", "sku"]).mutate(on_pair=True), ["store_id", "sku"])
-    zero = ibis.literal(0).cast("decimal(18, 2)")
+    on_pairs = money(marked.revenue, where=marked.on_pair.notnull())
     return fetch(
         marked.group_by(keys)
         .aggregate(
             revenue=money(marked.revenue),
-            on_pairs=money(ibis.cases((marked.on_pair.notnull(), marked.revenue), else_=zero)),
+            on_pairs=ibis.coalesce(on_pairs, ibis.literal(0.0)),
         )
         .order_by(keys)
     )

@@ -37,25 +37,34 @@ def whole(units: Any) -> Any:
     return units.sum().cast("float64")
 
 
-def money(amount: Any) -> Any:
+def money(amount: Any, where: Any = None) -> Any:
     """Sum money exactly."""
-    # Exact as a decimal; made a float once, when it leaves the engine.
-    return amount.cast("decimal(18, 2)").sum().cast("float64")
+    # Made a float once, when it leaves the engine.
+    if amount.type().is_floating():  # an engine without decimals: whole cents are exact as well
+        return _scaled(amount, 100).sum(where=where).cast("float64") / 100.0
+    return amount.cast("decimal(18, 2)").sum(where=where).cast("float64")
 
 
 def trade(table: ir.Table) -> dict[str, Any]:
     """Return the sums of revenue, margin, costed revenue and units; the table has a column cost."""
     known = table.cost.notnull()
-    cost = (table.units.cast("decimal(14, 0)") * table.cost).cast("decimal(18, 4)")
-    margin = (table.revenue.cast("decimal(18, 4)") - cost).cast("decimal(18, 4)")
+    if table.revenue.type().is_floating():
+        parts = _scaled(table.revenue, 100) * 100 - table.units * _scaled(table.cost.cast("float64"), 10_000)
+        margin = parts.sum(where=known).cast("float64") / 10_000.0
+    else:
+        cost = (table.units.cast("decimal(14, 0)") * table.cost).cast("decimal(18, 4)")
+        exact = (table.revenue.cast("decimal(18, 4)") - cost).cast("decimal(18, 4)")
+        margin = exact.sum(where=known).cast("float64")
     return {
         "revenue": money(table.revenue),
-        "margin": margin.sum(where=known).cast("float64"),
-        "costed_revenue": ibis.coalesce(
-            table.revenue.cast("decimal(18, 2)").sum(where=known).cast("float64"), ibis.literal(0.0)
-        ),
+        "margin": margin,
+        "costed_revenue": ibis.coalesce(money(table.revenue, where=known), ibis.literal(0.0)),
         "units": whole(table.units),
     }
+
+
+def _scaled(amount: Any, parts: int) -> Any:
+    return (amount * float(parts)).round().cast("int64")
 
 
 def with_products(baskets: ir.Table, products: pd.DataFrame, columns: list[str]) -> ir.Table:

@@ -5,16 +5,16 @@ import sys
 
 import pandas as pd
 import pytest
+from engine_cases import CASES, cases_market
 
 from geomarket import engine
-from geomarket.simulate import simulate_market
 
 pytestmark = pytest.mark.spark
 
 
 @pytest.fixture(scope="module")
 def market():
-    return simulate_market(n_customers=400, n_stores=6, n_skus=40, weeks=14, seed=2)
+    return cases_market()
 
 
 @pytest.fixture(scope="module")
@@ -47,27 +47,10 @@ def spark_tables(market, tmp_path_factory):
     session.stop()
 
 
-CELLS = pd.DataFrame({"customer_id": [f"C{i:07d}" for i in range(1, 401)]}).assign(
-    cell=lambda frame: 600_000_000_000_000_000 + frame.index % 7
-)
-CASES = {
-    "store_sku_periods": lambda sales, baskets, products: engine.store_sku_periods(sales),
-    "sales_by_period": lambda sales, baskets, products: engine.sales_by_period(sales, ("store_id", "sku")),
-    "a window": lambda sales, baskets, products: engine.store_sku_periods(sales, ("2023-02-06", None)),
-    "customer_totals": lambda sales, baskets, products: engine.customer_totals(baskets, products),
-    "customer_store_trips": lambda sales, baskets, products: engine.customer_store_trips(baskets),
-    "customer_items": lambda sales, baskets, products: engine.customer_items(baskets, products, top=2),
-    "cell_category_months": lambda sales, baskets, products: engine.cell_category_months(
-        baskets, CELLS, products
-    ),
-    "customer_category": lambda sales, baskets, products: engine.customer_category(baskets, products),
-}
-
-
 @pytest.mark.parametrize("case", CASES)
 def test_both_engines_give_exactly_the_same_frame(case, market, spark_tables):
-    here = CASES[case](market.sales, market.baskets, market.products)
-    there = CASES[case](spark_tables["sales"], spark_tables["baskets"], market.products)
+    here = CASES[case](market.sales, market.baskets, market)
+    there = CASES[case](spark_tables["sales"], spark_tables["baskets"], market)
     assert len(here) > 0
     pd.testing.assert_frame_equal(here, there, check_exact=True)
 
