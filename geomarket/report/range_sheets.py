@@ -52,9 +52,9 @@ def _phases(plan: Any) -> Sheet | None:
         Field("stores", "Stores", "count", "Stores that change something."),
         Field("listings", "To list", "count", "All stores together."),
         Field("delistings", "To delist", "count", "All stores together."),
-        Field("listings_median", "To list, median", "number", "In the median store."),
+        Field("listings_median", "To list, median", "count", "In the median store."),
         Field("listings_max", "To list, most", "count", "In the store with most."),
-        Field("delistings_median", "To delist, median", "number", "In the median store."),
+        Field("delistings_median", "To delist, median", "count", "In the median store."),
         Field("delistings_max", "To delist, most", "count", "In the store with most."),
     ]
     intro = "When changes are made: those worth most first, a share of the range at a time."

@@ -382,9 +382,10 @@ def readme_lines(plan: Any, sheets: Sequence[Sheet]) -> list[tuple[str, str]]:
                 "so listed products say too much about unlisted ones. Try gains out before counting on them.",
             )
         )
-    if plan.warnings:
+    warnings = [str(warning) for warning in plan.warnings if str(warning) not in market.notes]
+    if warnings:
         lines.append(("head", "To know"))
-        lines += [("item", str(warning)) for warning in plan.warnings]
+        lines += [("item", warning) for warning in warnings]
     if plan.skipped:
         lines.append(("head", "Left out"))
         lines += [("item", f"{stage}: {reason}") for stage, reason in plan.skipped.items()]

@@ -27,8 +27,11 @@ _INK, _ACCENT, _SOFT, _RULE, _MUTED = "#1B2422", "#0B6663", "#EFEDE6", "#DDDAD1"
 _GAIN, _LOSS = "#0B7A75", "#B3541E"
 _LINE_POINTS, _MOST_LINES = 13.5, 8
 _README_WIDTH = 92
-_NUMERIC = frozenset({"count", "number", "money", "share", "index"})
-_WIDTHS = {
+_FIGURES = frozenset({"count", "number", "money", "share", "index"})
+_NUMERIC = _FIGURES | {"tenths", "whole_money"}
+_FINE = frozenset({"money", "number"})
+_BETWEEN = {"id": (10.0, 20.0), "text": (12.0, 44.0)}
+_WIDTHS: dict[str, float] = {
     "id": 12,
     "text": 24,
     "wide": 70,
@@ -128,13 +131,24 @@ class _Styles:
         self._numbers = {
             "count": "#,##0",
             "number": "#,##0.00",
+            "tenths": "#,##0.0",
             "money": f'"{sign}"#,##0.00;-"{sign}"#,##0.00',
+            "whole_money": f'"{sign}"#,##0;-"{sign}"#,##0',
             "share": "0.0%",
             "index": "0",
             "date": "d mmm yyyy",
         }
         self.head = self.make(
             bold=True, font_color="#FFFFFF", bg_color=_ACCENT, text_wrap=True, valign="vcenter"
+        )
+        self.number_head = self.make(
+            bold=True,
+            font_color="#FFFFFF",
+            bg_color=_ACCENT,
+            text_wrap=True,
+            valign="vcenter",
+            align="right",
+            indent=1,
         )
         self.input_head = self.make(
             bold=True, font_color=_INK, bg_color="#F4D58D", text_wrap=True, valign="vcenter"
@@ -154,12 +168,19 @@ class _Styles:
         """Return a new format: the common look with changes."""
         return self._book.add_format({**self._base, **changes})
 
+    def head_of(self, kind: str) -> Any:
+        """Return the format of a head: over figures it stands at the right, as they do."""
+        return self.input_head if kind == "input" else self.number_head if kind in _FIGURES else self.head
+
     def of(self, kind: str, quoted: bool = False) -> Any:
         """Return the format of a kind of column; ``quoted`` marks text that looks like a formula."""
         if (kind, quoted) not in self._made:
             changes: dict[str, Any] = {"bottom": 1, "bottom_color": _RULE}
             if kind in self._numbers:
                 changes["num_format"] = self._numbers[kind]
+            if kind in self._numbers and kind != "date":
+                # figures keep clear of the words in the next column
+                changes |= {"align": "right", "indent": 1}
             if kind == "wide":
                 changes["text_wrap"] = True
             if kind == "input":
@@ -201,17 +222,17 @@ def _write_sheet(book: Any, styles: _Styles, sheet: Sheet) -> Any:
         page.write_string(0, 0, sheet.intro[:_MAX_TEXT], styles.intro)
         return page
     frame = sheet.frame.head(_MAX_ROWS)
-    for k, field in enumerate(fields):
-        page.set_column(k, k, _WIDTHS[field.kind])
-    heads = max(_lines(field.head, _WIDTHS[field.kind], spare=3) for field in fields)
+    columns = [_column(frame[field.column], field.kind) for field in fields]
+    widths = [_width(field.kind, values) for field, values in zip(fields, columns)]
+    for k, width in enumerate(widths):
+        page.set_column(k, k, width)
+    heads = max(_lines(field.head, width, spare=3) for field, width in zip(fields, widths))
     page.set_row(_HEAD_ROW, max(32, _LINE_POINTS * heads + 6))
     for k, field in enumerate(fields):
-        page.write_string(
-            _HEAD_ROW, k, field.head, styles.input_head if field.kind == "input" else styles.head
-        )
-    writers = [_writer(page, styles, field.kind) for field in fields]
-    blanks = [styles.of(field.kind) for field in fields]
-    columns = [_column(frame[field.column], field.kind) for field in fields]
+        page.write_string(_HEAD_ROW, k, field.head, styles.head_of(field.kind))
+    kinds = [_shown_as(field.kind, values) for field, values in zip(fields, columns)]
+    writers = [_writer(page, styles, kind) for kind in kinds]
+    blanks = [styles.of(kind) for kind in kinds]
     wrapped = [k for k, field in enumerate(fields) if field.kind == "wide"]
     for row, values in enumerate(zip(*columns), start=_HEAD_ROW + 1):
         # not every program makes a row as high as its text
@@ -229,6 +250,8 @@ def _write_sheet(book: Any, styles: _Styles, sheet: Sheet) -> Any:
     if len(frame):
         _add_colours(page, styles, fields, last)
         _add_choices(page, sheet, fields, last)
+    else:
+        page.write_string(last + 1, 0, "None.", styles.intro)
     page.set_landscape()
     page.set_paper(9)
     page.fit_to_pages(1, 0)
@@ -236,7 +259,29 @@ def _write_sheet(book: Any, styles: _Styles, sheet: Sheet) -> Any:
     return page
 
 
-def _lines(text: str, width: int, spare: int = 0) -> int:
+def _width(kind: str, values: list[Any]) -> float:
+    """Return how many characters a column is wide: as its texts are long, within limits."""
+    if kind not in _BETWEEN:
+        return _WIDTHS[kind]
+    longest = max((len(value) for value in values if value is not None), default=0)
+    # a character of a text is rather narrower than a figure
+    least, most = _BETWEEN[kind]
+    return min(max(least, 0.95 * longest + 2), most)
+
+
+def _shown_as(kind: str, values: list[Any]) -> str:
+    """Return the kind with no more decimals than the largest figures of the column call for."""
+    largest = (
+        max((abs(value) for value in values if value is not None), default=0.0) if kind in _FINE else 0.0
+    )
+    if kind == "money" and largest >= 1000:
+        return "whole_money"
+    if kind == "number" and largest >= 100:
+        return "count" if largest >= 1000 else "tenths"
+    return kind
+
+
+def _lines(text: str, width: float, spare: int = 0) -> int:
     """Return how many lines a wrapped text takes in a column of so many characters."""
     # a column of n figures holds rather more letters
     room = max(int(1.12 * (width - spare)), 1)
