@@ -201,6 +201,8 @@ __getattr__, __dir__, __all__ = _lazy.attach(
             "read_settings",
             "sales_table",
             "stop_reasons",
+            "warehouse_baskets",
+            "warehouse_sales",
             "write_template",
         ],
         "neighbourhoods": [

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 
+import ibis
 import pandas as pd
 import pytest
 from engine_cases import CASES, ENGINES, cases_market
 
 from geomarket import engine
+from geomarket.errors import TableError
+from geomarket.market import warehouse_baskets, warehouse_sales
 
 NEEDS = {"SQLite": "sqlite3", "Polars": "polars"}
 
@@ -42,3 +46,45 @@ def test_another_engine_gives_exactly_the_same_rows(case, elsewhere, market, exp
     found = CASES[case](*elsewhere, market)
     assert len(found) > 0
     pd.testing.assert_frame_equal(found, expected[case], check_exact=True)
+
+
+def test_a_warehouse_with_names_of_its_own_serves_every_stage(market, tmp_path):
+    """Daily lines and returns under other names, in SQLite: netted there to the market's own sales."""
+    sales, baskets = ENGINES["SQLite"](market, tmp_path)
+    daily = sales.mutate(filiale=sales.store_id, tag=sales.period, stueck=sales.units).drop(
+        "store_id", "period", "units"
+    )
+    returned = daily.mutate(stueck=-daily.stueck, revenue=-daily.revenue)
+    twice = ibis.union(ibis.union(daily, daily), returned)
+    names = {"store_id": "filiale", "period": "tag", "units": "stueck"}
+    there = dataclasses.replace(
+        market, sales=warehouse_sales(twice, names), baskets=warehouse_baskets(baskets)
+    )
+    keys = ("store_id", "sku")
+    for window in (None, ("2023-02-06", "2023-03-06")):
+        pd.testing.assert_frame_equal(
+            engine.sales_by_period(there.sales, keys, window),
+            engine.sales_by_period(market.sales, keys, window),
+        )
+    pd.testing.assert_frame_equal(
+        engine.customer_totals(there.baskets, market.products),
+        engine.customer_totals(market.baskets, market.products),
+    )
+    months = engine.sales_by_period(warehouse_sales(twice, names, "month"), ())
+    assert months["period"].dt.day.eq(1).all() and months["units"].sum() == market.sales.units.sum().execute()
+
+
+def test_what_cancels_out_in_the_warehouse_is_no_sale(market, tmp_path):
+    sales, _ = ENGINES["SQLite"](market, tmp_path)
+    back = sales.mutate(units=-sales.units, revenue=-sales.revenue)
+    assert engine.sales_by_period(warehouse_sales(ibis.union(sales, back)), ("sku",)).empty
+
+
+def test_a_warehouse_table_that_does_not_fit_is_refused(market):
+    sales = market.sales
+    with pytest.raises(TableError, match=r"sales: no column 'umsatz'.*columns=\{\"revenue\""):
+        warehouse_sales(sales, {"revenue": "umsatz"})
+    with pytest.raises(TableError, match=r"sales: column 'units' holds float64; expected int64"):
+        warehouse_sales(sales.mutate(units=sales.units.cast("float64")))
+    with pytest.raises(TableError, match=r"baskets: column 'basket_id' holds string; expected int64"):
+        warehouse_baskets(market.baskets.mutate(basket_id=market.baskets.basket_id.cast("string")))

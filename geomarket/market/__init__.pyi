@@ -7,6 +7,7 @@ from .quality import QualityReport, check_plan, quality_report, stop_reasons
 from .settings import PlanSettings
 from .settings_file import parse_settings, read_settings
 from .templates import write_template
+from .warehouse import warehouse_baskets, warehouse_sales
 
 __all__ = [
     "AreaLayer",
@@ -27,5 +28,7 @@ __all__ = [
     "read_settings",
     "sales_table",
     "stop_reasons",
+    "warehouse_baskets",
+    "warehouse_sales",
     "write_template",
 ]
