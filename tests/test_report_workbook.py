@@ -12,7 +12,7 @@ import report_fixture
 
 from geomarket.errors import MissingDataError, TableError
 from geomarket.report import read_decisions, write_workbook
-from geomarket.report.workbook import looks_like_formula
+from geomarket.report.workbook import _shown_as, looks_like_formula
 
 SHEETS = [
     "Read me",
@@ -65,6 +65,43 @@ def test_sheets_are_there_and_can_be_worked_in(book):
         assert sheet.auto_filter.ref is not None
         widths = [sheet.column_dimensions[cell.column_letter].width for cell in sheet[1]]
         assert min(widths) >= 9
+
+
+def test_figures_have_the_decimals_they_call_for():
+    assert _shown_as("money", [12_000.0, 350.5, None, 0.0]) == "whole_money"
+    assert _shown_as("money", [12_000.0, 3.5, 2.5, 8.0]) == "money"
+    assert _shown_as("number", [38_646.2, *[0.17] * 30]) == "number"
+    assert _shown_as("number", [25.5, 40.0]) == "tenths"
+    assert _shown_as("count", [25.0]) == "count"
+    assert _shown_as("number", []) == "number"
+
+
+def test_heads_stand_over_their_figures_and_texts_fit(book):
+    sheet = book["Range by cluster"]
+    head = {cell.value: cell for cell in sheet[1]}
+    units, product = head["Stores"], head["Product"]
+    assert units.alignment.horizontal == sheet.cell(2, units.column).alignment.horizontal == "right"
+    assert units.alignment.indent == sheet.cell(2, units.column).alignment.indent == 1
+    longest = max(
+        len(row[0].value)
+        for row in sheet.iter_rows(min_row=2, min_col=product.column, max_col=product.column)
+    )
+    assert sheet.column_dimensions[product.column_letter].width >= min(0.95 * longest, 44)
+
+
+def test_a_sheet_without_rows_says_so(book):
+    assert book["Rows set aside"].max_row > 1 or book["Rows set aside"]["A2"].value == "None."
+
+
+def test_every_column_is_in_the_dictionary(book):
+    known = {(row[0], row[1]) for row in book["Data dictionary"].iter_rows(min_row=2, values_only=True)}
+    shown = {
+        (sheet.title, cell.value)
+        for sheet in book.worksheets[1:-1]
+        for cell in sheet[1]
+        if sheet.auto_filter.ref
+    }
+    assert shown - known == set()
 
 
 def test_figures_are_those_of_the_plan(plan, path):

@@ -270,14 +270,13 @@ def _width(kind: str, values: list[Any]) -> float:
 
 
 def _shown_as(kind: str, values: list[Any]) -> str:
-    """Return the kind with no more decimals than the largest figures of the column call for."""
-    largest = (
-        max((abs(value) for value in values if value is not None), default=0.0) if kind in _FINE else 0.0
-    )
-    if kind == "money" and largest >= 1000:
+    """Return the kind with no more decimals than four in five of the column's figures call for."""
+    sizes = [abs(value) for value in values if value] if kind in _FINE else []
+    usual = float(np.quantile(sizes, 0.2)) if sizes else 0.0
+    if kind == "money" and usual >= 100:
         return "whole_money"
-    if kind == "number" and largest >= 100:
-        return "count" if largest >= 1000 else "tenths"
+    if kind == "number" and usual >= 10:
+        return "count" if usual >= 100 else "tenths"
     return kind
 
 
@@ -391,7 +390,9 @@ def _add_frontier_chart(book: Any, page: Any, sheet: Sheet, currency: str) -> No
             )
     sign = currency.replace('"', "")
     gains = sheet.frame[[column for column in looks if column in sheet.frame]].to_numpy(dtype=float)
-    top = max(float(np.nanmax(gains, initial=0.0)), 1.0)
+    kept = sheet.frame[[column for column in ("gain_holdout", "net") if column in sheet.frame]]
+    promised = float(np.nanmax(gains, initial=0.0))
+    top = max(float(np.nanmax(kept.to_numpy(dtype=float), initial=0.0)), 1.0)
     axis: dict[str, Any] = {
         "num_format": f'"{sign}"#,##0;-"{sign}"#,##0',
         "num_font": {"name": "Arial", "color": _MUTED},
@@ -400,6 +401,9 @@ def _add_frontier_chart(book: Any, page: Any, sheet: Sheet, currency: str) -> No
     if np.nanmin(gains, initial=0.0) < -0.6 * top:
         # a plan that loses many times what others gain would flatten everything else
         axis["min"] = -float(f"{0.6 * top:.1g}")
+    if promised > 2 * top:
+        # and so would a promise many times what is kept
+        axis["max"] = float(f"{2 * top:.1g}")
     _finish(chart, "Gain a year by number of store clusters")
     chart.set_x_axis({"name": "Store clusters", "label_position": "low"})
     chart.set_y_axis(axis)
