@@ -80,8 +80,8 @@ def test_heads_stand_over_their_figures_and_texts_fit(book):
     sheet = book["Range by cluster"]
     head = {cell.value: cell for cell in sheet[1]}
     units, product = head["Stores"], head["Product"]
-    assert units.alignment.horizontal == sheet.cell(2, units.column).alignment.horizontal == "right"
-    assert units.alignment.indent == sheet.cell(2, units.column).alignment.indent == 1
+    assert units.alignment.horizontal == "right"
+    assert sheet.cell(2, units.column).number_format == "#,##0_)_)"
     longest = max(
         len(row[0].value)
         for row in sheet.iter_rows(min_row=2, min_col=product.column, max_col=product.column)
@@ -135,7 +135,7 @@ def test_numbers_are_numbers_and_dates_are_dates(book):
     assert first[head["From"] - 1].is_date
     assert first[head["Net"] - 1].data_type == "n"
     assert "€" in first[head["Net"] - 1].number_format
-    assert first[head["Price cut"] - 1].number_format == "0.0%"
+    assert first[head["Price cut"] - 1].number_format.startswith("0.0%")
 
 
 def test_dictionary_explains_every_column(book):

@@ -177,10 +177,9 @@ class _Styles:
         if (kind, quoted) not in self._made:
             changes: dict[str, Any] = {"bottom": 1, "bottom_color": _RULE}
             if kind in self._numbers:
-                changes["num_format"] = self._numbers[kind]
-            if kind in self._numbers and kind != "date":
-                # figures keep clear of the words in the next column
-                changes |= {"align": "right", "indent": 1}
+                parts = self._numbers[kind].split(";")
+                # figures keep clear of the words in the next column; not every program indents from the right
+                changes["num_format"] = ";".join(part + ("" if kind == "date" else "_)_)") for part in parts)
             if kind == "wide":
                 changes["text_wrap"] = True
             if kind == "input":
