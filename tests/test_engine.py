@@ -321,6 +321,8 @@ def test_a_spill_folder_that_can_not_be_is_refused_at_once(tmp_path):
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(SettingsError, match=r"spill_folder = .*Name a folder on a disk with room"):
         connect(temp_dir=tmp_path / "file")
+    with pytest.raises(SettingsError, match=r"spill_folder"):
+        connect(temp_dir=f"{tmp_path}/a\0b")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="asking whether a process is there needs POSIX")

@@ -203,7 +203,9 @@ def test_a_file_url_is_a_file(tmp_path, plain):
         ("s3://bucket/nothing/*.parquet", MissingDataError, ["nothing to read at s3://bucket/nothing"]),
         ("s3://bucket/folder", MissingDataError, ["nothing to read at s3://bucket/folder"]),
         ("s3://bucket/one.xls", TableError, ["one.xls", "Save it as .xlsx or CSV"]),
-        ("ftps4://host/s.csv", SettingsError, ["no kind of store fsspec knows", "copy the files here"]),
+        ("https://[host/s.csv", SettingsError, ["this is no address"]),
+        ("zip://s.csv", SettingsError, ["copy the files here"]),
+        ("ftps4://host/s.csv", SettingsError, ["no kind of store fsspec knows"]),
         ("https://me:pw@host/s.csv", SettingsError, ["leave passwords", "'https://host/s.csv'"]),
         (
             "https://host/s.csv?X-Amz-Signature=abc",

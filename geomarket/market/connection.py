@@ -127,9 +127,10 @@ def _spill_folder(parent: str | Path | None) -> Path:
         base.mkdir(parents=True, exist_ok=True)
         _clear_left_behind(base)
         return Path(tempfile.mkdtemp(prefix=f"{_SPILL}{_host()}-{os.getpid()}-", dir=base))
-    except OSError as err:
+    except (OSError, ValueError) as err:
+        said = getattr(err, "strerror", None) or err
         raise SettingsError(
-            f"[engine] spill_folder = {str(base)!r} can't be written to ({err.strerror or err}). Name a folder on a "
+            f"[engine] spill_folder = {str(base)!r} can't be written to ({said}). Name a folder on a "
             "disk with room for what does not fit into memory_limit."
         ) from err
 

@@ -102,13 +102,16 @@ def local_path(url: str) -> str | None:
     >>> local_path("file:///data/sales%202024.csv")
     '/data/sales 2024.csv'
     """
-    parts = urlsplit(url)
-    return url2pathname(parts.path) if parts.scheme == "file" and parts.netloc in ("", "localhost") else None
+    found = re.fullmatch(r"file://(?:localhost)?(/.*)", url, re.IGNORECASE)
+    return url2pathname(found[1]) if found else None
 
 
 def refuse_secrets(table: str, url: str) -> None:
     """Raise SettingsError if a URL carries a password or a signature: it would stand in the manifest and the report."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as err:
+        raise SettingsError(f"[tables.{table}] path = {url!r}: this is no address ({err}).") from err
     names = [name for name, _ in parse_qsl(parts.query, keep_blank_values=True)]
     user = (
         parts.password if parts.scheme in ("abfs", "abfss") else parts.username
@@ -211,8 +214,8 @@ def _filesystem(table: str, url: str) -> Any:
         import fsspec
 
         return fsspec.filesystem(kind)
-    except (ImportError, ValueError) as err:
-        if isinstance(err, ValueError) and kind not in _PACKAGES:
+    except Exception as err:  # besides ImportError and ValueError, whatever a kind that needs more says
+        if not isinstance(err, ImportError) and kind not in _PACKAGES:
             raise SettingsError(
                 f"{shown}: {kind}:// is no kind of store fsspec knows; expected s3, gs, abfss, https or another it has "
                 "a package for. Or copy the files here."
