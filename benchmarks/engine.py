@@ -16,6 +16,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -364,6 +365,7 @@ def main() -> None:
     if not options.write:
         global RESULTS
         RESULTS = Path(tempfile.gettempdir()) / "engine.md"
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the files go
     with tempfile.TemporaryDirectory(dir=options.scratch) as scratch:
         for _ in run(found, options.rounds, Path(scratch)):
             RESULTS.write_text(report(found), encoding="utf-8")
