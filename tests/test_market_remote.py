@@ -45,6 +45,9 @@ class BlindStore(TaggedStore):
     def info(self, path, **kwargs):
         return {name: value for name, value in super().info(path, **kwargs).items() if name != "ETag"}
 
+    def modified(self, path):
+        raise NotImplementedError("as a web server's")
+
 
 @pytest.fixture
 def store():

@@ -161,10 +161,10 @@ class _Loading:
         settings = self.settings.tables.given()[name]
         if name in BIG_TABLES and self.settings.engine.kind == "spark":
             return self._spark_table(name, settings)
-        raw = read_raw(self.connection, name, settings, self.settings.folder)
-        self.sources += [(name, source) for source in raw.sources]
-        self._note_remote(name, raw.sources, raw.total)
         try:
+            raw = read_raw(self.connection, name, settings, self.settings.folder)
+            self.sources += [(name, source) for source in raw.sources]
+            self._note_remote(name, raw.sources, raw.total)
             if name in ("sales", "baskets"):
                 clean = clean_sales if name == "sales" else clean_baskets
                 return self.backend.table(clean(self.connection, raw, self.context, self.findings))

@@ -26,6 +26,7 @@ from geomarket.market.casting import identifier, literal
 from geomarket.market.connection import out_of_room
 from geomarket.market.contract import POINT_TABLES, TABLES, TableContract
 from geomarket.market.files import CSV, EXCEL, GEO, Source, find_sources, require_text
+from geomarket.market.remote import for_duckdb
 from geomarket.market.settings import TableSettings
 from geomarket.market.spelling import did_you_mean
 
@@ -374,7 +375,7 @@ def _register(connection: duckdb.DuckDBPyConnection, sources: list[Source]) -> N
             kinds = source.remote.filesystem.protocol
             kinds = {kinds} if isinstance(kinds, str) else set(kinds)
             if not kinds & set(connection.list_filesystems()):
-                connection.register_filesystem(source.remote.filesystem)
+                connection.register_filesystem(for_duckdb(source.remote.filesystem))
 
 
 def _open_excel(

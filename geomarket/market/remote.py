@@ -7,6 +7,8 @@ read where they are, column by column; all others are fetched first.
 
 from __future__ import annotations
 
+import copy
+import datetime as dt
 import os
 import re
 import shutil
@@ -21,7 +23,7 @@ from urllib.request import url2pathname
 
 from geomarket.errors import MissingDataError, SettingsError
 
-__all__ = ["FetchedCopy", "RemoteFile", "find_remote", "is_url", "local_path", "refuse_secrets"]
+__all__ = ["FetchedCopy", "RemoteFile", "find_remote", "for_duckdb", "is_url", "local_path", "refuse_secrets"]
 
 _PACKAGES = {
     "s3": "s3fs",
@@ -200,6 +202,24 @@ class FetchedCopy:
             file.filesystem.get_file(file.url, str(self.path))
         except Exception as err:  # every store's package raises errors of its own
             raise MissingDataError(f"{table}: {file.url} can't be read ({type(err).__name__}).") from err
+
+
+def for_duckdb(filesystem: Any) -> Any:
+    """Return what DuckDB opens files of a store with.
+
+    DuckDB asks each file when it was changed. A web server may not say, and fsspec then raises: such a file counts as
+    never changed here, for :meth:`RemoteFile.now` is what watches it.
+    """
+    opener = copy.copy(filesystem)
+
+    def modified(path: str) -> dt.datetime:
+        try:
+            return filesystem.modified(path)
+        except Exception:  # NotImplementedError, KeyError and others: every package says it in its own way
+            return dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+
+    opener.modified = modified
+    return opener
 
 
 def _remove(folder: Path, process: int) -> None:
