@@ -34,6 +34,7 @@ RESULTS = Path(__file__).parent / "results" / "engine.md"
 PACKAGES = ("duckdb", "ibis-framework", "pandas", "polars", "pyspark", "datafusion", "pyarrow")
 OURS, BY_HAND = "geomarket", "hand-written DuckDB SQL"
 TIME_LIMIT = 900
+_OFFSET = {"textcoords": "offset points", "color": "#555555"}
 # The retailer it is projected to: stores, SKUs, customers, lines a customer buys a week.
 LARGE = (3_000, 50_000, 40_000_000, 8)
 
@@ -118,7 +119,7 @@ def _folder_mb(folder: Path) -> float:
             total += path.stat().st_size
         except OSError:
             continue
-    return total / 2**20
+    return total / 1e6
 
 
 def _tree_mb() -> float:
@@ -140,7 +141,7 @@ def _tree_mb() -> float:
             total += int(Path(f"/proc/{pid}/statm").read_text().split()[1])
         except (OSError, IndexError):
             continue
-    return total * os.sysconf("SC_PAGE_SIZE") / 2**20
+    return total * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 # ---------------------------------------------------------------------------------------------------- all of them
@@ -296,7 +297,7 @@ def _projection(found: Found, rows: list[tuple[float, dict, dict]]) -> list[str]
     million = customers * weekly * 52 / 1e6
     straight = ours["wall"] / last * million / 3600
     bent = ours["wall"] * (million / last) ** max(power, 1.0) / 3600
-    disk = found.sizes[last]["mb"] / last * million / 1024
+    disk = found.sizes[last]["mb"] / last * million / 1e3
     hours = f"{straight:.0f}" if round(bent) <= round(straight) else f"{straight:.0f} to {bent:.0f}"
     return [
         "",
@@ -332,11 +333,21 @@ def draw(rows: list[tuple[float, dict, dict]]) -> None:
             lines, [row[2][key] for row in rows], marker="s", ms=4, ls="--", color="#b5651d", label=BY_HAND
         )
         axes.set_xscale("log")
-        axes.set_ylim(bottom=0)
+        axes.set_xticks(lines, [f"{million:g}" for million in lines])
+        axes.minorticks_off()
         axes.set_xlabel("million sales lines")
         axes.set_ylabel(label)
+        axes.grid(axis="y", color="#e5e5e5", linewidth=0.7)
+        axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
+    left.set_yscale("log")
+    left.yaxis.set_major_formatter("{x:g}")
     left.legend(frameon=False, fontsize=8)
+    right.set_ylim(bottom=0)
+    right.axhline(2_000, color="#888888", linewidth=0.8, linestyle=":")
+    right.annotate(
+        f"DuckDB's memory_limit, {MEMORY_LIMIT}", (lines[0], 2_000), xytext=(0, 3), fontsize=7, **_OFFSET
+    )
     figure.savefig(RESULTS.with_suffix(".png"), dpi=110, metadata={"Software": None})
     plt.close(figure)
 
