@@ -9,7 +9,7 @@ import pandas as pd
 
 __all__ = ["Result"]
 
-_SHOWN = 8
+_SHOWN, _COLUMNS = 8, 14
 
 
 class Result:
@@ -34,7 +34,24 @@ class Result:
 
     def _repr_html_(self) -> str:
         points = "".join(f"<li>{html.escape(line)}</li>" for line in self.summary())
-        head = self.table.drop(columns="geometry", errors="ignore").head(_SHOWN)
-        left_out = len(self.table) - len(head)
-        more = f"<p>{left_out:,} more rows in <code>.table</code></p>" if left_out > 0 else ""
-        return f"<h4>{html.escape(type(self).__name__)}</h4><ul>{points}</ul>{pd.DataFrame(head).to_html()}{more}"
+        whole = self.table.drop(columns="geometry", errors="ignore")
+        head = pd.DataFrame(whole.head(_SHOWN).iloc[:, :_COLUMNS])
+        named = not isinstance(head.index, pd.RangeIndex)
+        shown = head.to_html(border=0, index=named, na_rep="–", float_format=_short)
+        left_out = [
+            f"{number:,} more {what}"
+            for number, what in (
+                (len(whole) - len(head), "rows"),
+                (whole.shape[1] - head.shape[1], "columns"),
+            )
+            if number > 0
+        ]
+        more = f"<p>{' and '.join(left_out)} in <code>.table</code></p>" if left_out else ""
+        return f"<h4>{html.escape(type(self).__name__)}</h4><ul>{points}</ul>{shown}{more}"
+
+
+def _short(value: float) -> str:
+    """Write a number to four figures, without an exponent where it can be read."""
+    if value == round(value) or abs(value) >= 10_000:
+        return f"{value:,.0f}"
+    return f"{value:,.4g}"

@@ -22,6 +22,7 @@ from geomarket.report import map_figure, render_report, write_figures
 from geomarket.report.figures import writing
 from geomarket.report.map import build_map, neighbourhood_key
 from geomarket.report.pages import write_pages
+from geomarket.results import Result
 from geomarket.simulate import simulate_market
 
 _CHART = re.compile(r'<svg class="chart[^>]*?(?: data-figure="([^"]*)")? role="img"[^>]*>\s*<title>([^<]*)')
@@ -201,3 +202,33 @@ def test_unknown_columns_and_formats_are_named(tmp_path):
         map_figure(small_plan(), "incom")
     with pytest.raises(SettingsError, match="gif"):
         write_figures(small_plan(), tmp_path, ("gif",))
+
+
+def results_in(holder, depth=0):
+    """Every result a result holds, itself first."""
+    if isinstance(holder, Result):
+        yield holder
+    if dataclasses.is_dataclass(holder) and depth < 4:
+        for field in dataclasses.fields(holder):
+            yield from results_in(getattr(holder, field.name), depth + 1)
+
+
+def test_every_result_of_a_plan_shows_itself_in_a_notebook(real_plan):
+    import matplotlib.pyplot as plt
+
+    shown = {type(result).__name__: result for result in results_in(real_plan)}
+    assert {"Plan", "Hexes", "Demand", "StoreClustering", "RangePlan", "People", "Fairness"} <= set(shown)
+    # a relationship is a list of pairs
+    for name in sorted(set(shown) - {"Relationship"}):
+        plt.close("all")
+        axes = shown[name].plot()
+        figure = np.ravel(axes)[0].figure
+        figure.canvas.draw()
+        assert any(ax.has_data() or ax.texts for ax in figure.axes), name
+        page = shown[name]._repr_html_()
+        assert f"<h4>{name}</h4>" in page and len(page) < 60_000, name
+        if hasattr(shown[name], "explore"):
+            assert len(shown[name].explore(tiles=None)._repr_html_()) > 1_000
+    for column in ("own_share", "penetration", "score", "population"):
+        assert "tooltip" in real_plan.explore(column, tiles=None).get_root().render()
+    plt.close("all")

@@ -116,3 +116,22 @@ def test_a_layer_on_hexagons_is_mapped():
     assert "aged under 30" in layer.explore(tiles=None).get_root().render()
     with pytest.raises(geomarket.TableError, match="choose from young, coverage"):
         layer.explore("old")
+
+
+def test_results_that_no_plan_holds_have_their_figures():
+    from geomarket.frontier.by_category import CategoryFrontiers
+    from geomarket.neighbourhoods import assign_to_centroids
+    from geomarket.store_clusters import compare_clusters
+
+    before = pd.Series({"s1": "C1", "s2": "C1", "s3": "C2"})
+    moves = compare_clusters(before, pd.Series({"s1": "C1", "s2": "C1", "s4": "C2"}))
+    axes = moves.plot()
+    assert {text.get_text() for text in axes.texts} == {"2", "1"}
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["C1", "C2", "closed"]
+    rates = pd.DataFrame({"renting": [0.0, 0.1, 0.9], "owning": [1.0, 0.8, 0.0]})
+    published = pd.DataFrame({"renting": [0.2, 0.9], "owning": [0.9, 0.2]}, index=["1", "2"])
+    bars = assign_to_centroids(rates, published).plot().patches
+    assert [round(bar.get_width(), 1) for bar in bars] == [33.3, 66.7]
+    table = pd.DataFrame({"category": ["tea", "jam"], "net": [5.0, -2.0], "shop_net": [4.0, 0.0]})
+    axes = CategoryFrontiers(table, {}).plot()
+    assert [bar.get_width() for bar in axes.patches] == [-2.0, 5.0]

@@ -207,7 +207,7 @@ class RangePlan(Result):
         ax.set_yticks(place, money.index)
         ax.invert_yaxis()
         ax.set_xlabel(f"expected margin a {self.period}")
-        ax.legend(frameon=False)
+        ax.legend(frameon=False, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2)
         ax.spines[["top", "right"]].set_visible(False)
         return ax
 

@@ -84,6 +84,25 @@ class Demand(Result):
     blend: dict[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = field(default_factory=tuple)
 
+    def plot(self, ax: Any = None) -> Any:
+        """Draw the error of the forecasts used and of the baseline, on held-out pairs by category; return the axes."""
+        import matplotlib.pyplot as plt
+
+        error = self.holdout.set_index("category")["wmape"]
+        base = error[(self.holdout["family"] == "baseline").to_numpy()]
+        used = error[self.holdout["chosen"].astype(bool).to_numpy()].groupby(level=0, sort=False).last()
+        names = [name for name in used.index if name in base.index][::-1]
+        axes = (
+            plt.subplots(figsize=(6, 0.36 * len(names) + 1.2), layout="constrained")[1] if ax is None else ax
+        )
+        axes.hlines(names, 100 * base[names], 100 * used[names], color="0.8", linewidth=3)
+        axes.plot(100 * base[names], names, "o", mfc="none", color="0.3", label="baseline")
+        axes.plot(100 * used[names], names, "o", color="#2a6f97", label="forecast used")
+        axes.set_xlabel("error on held-out pairs, % of units (WMAPE)")
+        axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2)
+        axes.spines[["top", "right"]].set_visible(False)
+        return axes
+
     def summary(self) -> list[str]:
         """Say what was forecast, how well held-out pairs were met, and what is not validated."""
         listed = int(self.table["listed"].sum())

@@ -34,6 +34,24 @@ class CategoryFrontiers(Result):
     table: pd.DataFrame
     frontiers: dict[str, Frontier]
 
+    def plot(self, ax: Any = None) -> Any:
+        """Draw what each category nets with clusters of its own and with the shop's; return the axes."""
+        import matplotlib.pyplot as plt
+
+        rows = self.table[::-1]
+        axes = (
+            plt.subplots(figsize=(6, 0.36 * len(rows) + 1.2), layout="constrained")[1] if ax is None else ax
+        )
+        axes.barh(rows["category"], rows["net"], color="#2a6f97", label="clusters of its own")
+        axes.plot(
+            rows["shop_net"], rows["category"], "o", mfc="none", color="0.3", label="clusters of the shop"
+        )
+        axes.axvline(0, color="0.3", linewidth=0.8)
+        axes.set_xlabel("net gain a year over one national range")
+        axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2)
+        axes.spines[["top", "right"]].set_visible(False)
+        return axes
+
     def summary(self) -> list[str]:
         """Say how many categories go local with clusters of their own, and what that nets beside shared ones."""
         local = int((self.table["kind"] != "national").sum())

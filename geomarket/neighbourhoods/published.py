@@ -54,6 +54,19 @@ class PublishedTypes(Result):
     absent: tuple[str, ...]
     notes: tuple[str, ...] = ()
 
+    def plot(self, ax: Any = None) -> Any:
+        """Draw the share of areas of each type, the largest first; return the axes."""
+        import matplotlib.pyplot as plt
+
+        shares = 100 * self.table["code"].value_counts(normalize=True)[::-1]
+        axes = (
+            plt.subplots(figsize=(6, 0.3 * len(shares) + 1.2), layout="constrained")[1] if ax is None else ax
+        )
+        axes.barh(shares.index.astype(str), shares, color="#2a6f97")
+        axes.set(xlabel="% of areas", ylabel="type")
+        axes.spines[["top", "right"]].set_visible(False)
+        return axes
+
     def summary(self) -> list[str]:
         """Return the largest types and what the assignment rests on."""
         shares = self.table["code"].value_counts(normalize=True)

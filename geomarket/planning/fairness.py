@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from geomarket.assortment import RangePlan
@@ -101,7 +102,11 @@ class Fairness(Result):
         axes.axvspan(*self.band, color="0.92")
         axes.hlines(rows["label"], rows["low"], rows["high"])
         axes.plot(rows["ratio"], rows["label"], "o")
-        axes.set_xscale("log")
+        axes.axvline(1, color="0.5", linewidth=0.8)
+        axes.set_xscale("log", base=2)
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:.3g}")
+        ends = [*rows["low"], *rows["high"], *rows["ratio"], 0.5, 2.0]
+        axes.set_xlim(0.95 * np.nanmin([end for end in ends if end > 0]), 1.05 * np.nanmax(ends))
         axes.set_xlabel("most over least deprived fifth")
         return axes
 

@@ -112,6 +112,13 @@ class Plan(Result):
     overrides: pd.DataFrame | None = None
     vintages: VintageComparison | None = None
 
+    def plot(self, ax: Any = None) -> Any:
+        """Draw how local to go: the gain against the number of store clusters; return the axes.
+
+        Every figure of the report is drawn by :func:`geomarket.report.write_figures`.
+        """
+        return self.frontier.plot(ax)
+
     def explore(self, column: str | None = None, **options: Any) -> folium.Map:
         """Show the market with its own stores on a map that can be panned and zoomed.
 
@@ -119,7 +126,7 @@ class Plan(Result):
         ----------
         column : str or None
             None: neighbourhood types. ``own_share``, ``market`` or ``whitespace`` of the catchments, ``penetration`` of
-            the customers, or a census variable.
+            the customers, ``score`` of the prospects, ``drops`` and ``reason`` of the door drops, or a census variable.
         **options
             Passed to :func:`geomarket.explore_cells`: ``tooltip``, ``tiles``, ``palette``.
 
@@ -135,6 +142,12 @@ class Plan(Result):
         if self.customers is not None and column == "penetration":
             # counts below the threshold are gone from a plan's customers already
             return self.customers.explore(column, k=None, **options)
+        if self.people is not None and column == "score" and len(self.people.prospects):
+            from geomarket.hexmap import explore_cells
+
+            return explore_cells(self.people.prospects, column, **{"label": "Prospect score", **options})
+        if self.targeting is not None and column in ("drops", "reason"):
+            return self.targeting.doors.explore(column, **options)
         return self.hexes.explore(column, **options)
 
     @property

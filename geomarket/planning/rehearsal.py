@@ -119,7 +119,7 @@ class Rehearsal(Result):
         axes.set_yticks(place, rows["ranges"])
         axes.invert_yaxis()
         axes.set_xlabel("gain over today's ranges, %")
-        axes.legend(frameon=False)
+        axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2)
         axes.spines[["top", "right"]].set_visible(False)
         return axes
 

@@ -105,7 +105,11 @@ class DoorDrops(Result):
         import matplotlib.pyplot as plt
 
         axes = plt.subplots(figsize=(6, 3))[1] if ax is None else ax
-        axes.plot(self.table["cost"].cumsum(), self.table["net"].cumsum())
+        if self.table.empty:
+            axes.text(0.5, 0.5, "no door drop pays", transform=axes.transAxes, ha="center", va="center")
+            axes.set(xticks=[], yticks=[])
+        else:
+            axes.plot(self.table["cost"].cumsum(), self.table["net"].cumsum())
         axes.set_xlabel("cost of door drops")
         axes.set_ylabel("net gain")
         return axes

@@ -271,6 +271,35 @@ class StoreClustering(Result):
         """store_cluster by store_id (index)."""
         return self.table.set_index("store_id")["store_cluster"]
 
+    def plot(self, ax: Any = None, features: int = 14) -> Any:
+        """Draw what sets the clusters apart: the index of the features that differ most; return the axes.
+
+        Parameters
+        ----------
+        ax : matplotlib axes, optional
+            Made if missing.
+        features : int
+            How many are drawn. Orange is below the chain's average (100), purple above; colours end at 33 and 300.
+        """
+        import matplotlib.pyplot as plt
+
+        index = self.profile.pivot(index="label", columns="store_cluster", values="index").astype(float)
+        index = index[list(self.clusters["store_cluster"])]
+        far = (index.clip(lower=1) / 100).map(np.log)
+        order = far.abs().max(axis=1).sort_values(ascending=False, kind="stable").index[:features]
+        size = (4.5 + 0.8 * len(index.columns), 0.34 * len(order) + 1.2)
+        axes = plt.subplots(figsize=size, layout="constrained")[1] if ax is None else ax
+        axes.imshow(far.loc[order], cmap="PuOr", vmin=-np.log(3), vmax=np.log(3), aspect="auto")
+        for row, column in np.ndindex(len(order), len(index.columns)):
+            value = index.loc[order].iloc[row, column]
+            if np.isfinite(value):
+                ends = abs(far.loc[order].iloc[row, column]) > 0.8 * np.log(3)
+                axes.text(column, row, f"{value:.0f}", ha="center", va="center", color="w" if ends else "k")
+        axes.set_xticks(range(len(index.columns)), index.columns)
+        axes.set_yticks(range(len(order)), order)
+        axes.set_title("Index: 100 is the chain", loc="left")
+        return axes
+
     def summary(self) -> list[str]:
         """Name the clusters, the stores that stand alone, and why there are this many."""
         lines = [

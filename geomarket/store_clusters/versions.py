@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -249,6 +250,23 @@ class ClusterMoves(Result):
     table: pd.DataFrame
     matches: pd.DataFrame
     agreement: float
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw how many stores went from which cluster to which; return the axes."""
+        import matplotlib.pyplot as plt
+
+        both = self.table.fillna({"before": "opened", "after": "closed"})
+        moves = pd.crosstab(both["before"], both["after"])
+        size = (1.6 + 0.6 * moves.shape[1], 1.2 + 0.45 * moves.shape[0])
+        axes = plt.subplots(figsize=size, layout="constrained")[1] if ax is None else ax
+        axes.imshow(moves, cmap="Blues", vmin=0, vmax=1.5 * moves.to_numpy().max(initial=1), aspect="auto")
+        for (row, column), stores in np.ndenumerate(moves.to_numpy(dtype=int)):
+            if stores:
+                axes.text(column, row, f"{stores:,}", ha="center", va="center")
+        axes.set_xticks(range(moves.shape[1]), moves.columns)
+        axes.set_yticks(range(moves.shape[0]), moves.index)
+        axes.set(xlabel="cluster after", ylabel="cluster before")
+        return axes
 
     def summary(self) -> list[str]:
         """Say how many stores moved, opened and closed."""
