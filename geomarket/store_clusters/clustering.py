@@ -290,11 +290,10 @@ class StoreClustering(Result):
         size = (4.5 + 0.8 * len(index.columns), 0.34 * len(order) + 1.2)
         axes = plt.subplots(figsize=size, layout="constrained")[1] if ax is None else ax
         axes.imshow(far.loc[order], cmap="PuOr", vmin=-np.log(3), vmax=np.log(3), aspect="auto")
-        for row, column in np.ndindex(len(order), len(index.columns)):
-            value = index.loc[order].iloc[row, column]
+        for (row, column), value in np.ndenumerate(index.loc[order].to_numpy(dtype=float)):
             if np.isfinite(value):
-                ends = abs(far.loc[order].iloc[row, column]) > 0.8 * np.log(3)
-                axes.text(column, row, f"{value:.0f}", ha="center", va="center", color="w" if ends else "k")
+                pale = 100 / 2.4 < value < 240
+                axes.text(column, row, f"{value:.0f}", ha="center", va="center", color="k" if pale else "w")
         axes.set_xticks(range(len(index.columns)), index.columns)
         axes.set_yticks(range(len(order)), order)
         axes.set_title("Index: 100 is the chain", loc="left")
