@@ -695,27 +695,6 @@ def test_hostile_names_are_only_text(browser, tmp_path):
     opened.close()
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"n_stores": 1, "n_clusters": 1},
-        {"customers": False, "promotions": False, "catchments": False, "n_competitors": 0},
-        {"centre": (179.98, -16.5)},
-    ],
-)
-def test_other_markets_open_quietly(browser, tmp_path, options):
-    plan = report_fixture.make_plan(
-        **{"radius_km": 3.0, "n_stores": 4, "n_clusters": 2, "skus_per_category": 3, **options}
-    )
-    opened = open_page(browser, write_report(plan, tmp_path / "report.html"), "tablet")
-    assert sum(pixels(opened.page).values()) > 20_000
-    store = plan.market.stores["store_id"].iloc[0]
-    opened.page.mouse.click(*at_store(opened.page, store))
-    assert opened.page.locator("[data-map=card]").is_visible()
-    assert opened.heard == []
-    opened.close()
-
-
 def test_neighbourhood_and_store_buttons_lead_to_the_map(desktop, plan):
     page = desktop.page
     page.locator("[data-show-type='2']").click()
