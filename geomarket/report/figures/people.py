@@ -23,6 +23,7 @@ from geomarket.report.figures.slides import (
     index_bars,
     pages_of,
     panels,
+    same_scale,
     slide,
     spread,
     stacked_bars,
@@ -56,10 +57,12 @@ def neighbourhoods(plan: Any, key: NeighbourhoodKey) -> list[Figure]:
             f"{len(key.codes)} neighbourhood types, and what sets their residents apart",
             "Index of the strongest traits: 100 is the average resident of the market, 200 twice the average share",
         )
-        for axes, code in zip(panels(figure, len(codes)), codes):
+        every = panels(figure, len(codes))
+        for axes, code in zip(every, codes):
             index_bars(axes, strongest_bars(type_traits(plan, code)), letters=28, top=260.0, size=10)
             share = f" ({percent(shares[code])})" if code in shares.index else ""
             heading(axes, f"{key.label(code)}{share}", 32)
+        same_scale(every)
         figures.append(figure)
     return figures
 
@@ -178,9 +181,7 @@ def _bar_slides(
                 size=12 if len(half) <= 12 else 11,
                 letters=70 if len(halves) == 1 else 40,
             )
-        limits = [axes.get_xlim() for axes in every]
-        for axes in every:
-            axes.set_xlim(min(low for low, _ in limits), max(high for _, high in limits))
+        same_scale(every)
         figures.append(figure)
     return figures
 

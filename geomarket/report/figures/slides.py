@@ -33,6 +33,7 @@ __all__ = [
     "marked",
     "pages_of",
     "panels",
+    "same_scale",
     "settled",
     "slide",
     "spread",
@@ -287,6 +288,13 @@ def index_bars(
     axes.locator_params(axis="x", nbins=5)
     axes.grid(axis="x", color=RULE, linewidth=0.7)
     axes.set_axisbelow(True)
+
+
+def same_scale(every: Sequence[Any]) -> None:
+    """Give panels beside each other one scale, so that their bars can be compared."""
+    limits = [axes.get_xlim() for axes in every]
+    for axes in every:
+        axes.set_xlim(min(low for low, _ in limits), max(high for _, high in limits))
 
 
 def stacked_bars(

@@ -22,6 +22,7 @@ from geomarket.report.figures.slides import (
     key_above,
     pages_of,
     panels,
+    same_scale,
     slide,
     stacked_bars,
     waterfall,
@@ -66,7 +67,8 @@ def store_clusters(plan: Any, key: NeighbourhoodKey) -> list[Figure] | None:
             else f"{len(names)} store clusters, and what sets them apart",
             "Index of the strongest traits of shoppers, sales and stores: 100 is the chain's average",
         )
-        for axes, code in zip(panels(figure, len(codes)), codes):
+        every = panels(figure, len(codes))
+        for axes, code in zip(every, codes):
             bars = strongest_bars(traits[code])
             index_bars(
                 axes,
@@ -80,6 +82,7 @@ def store_clusters(plan: Any, key: NeighbourhoodKey) -> list[Figure] | None:
                 f"{code} · {names[code]} ({plural(int(sizes[code]), 'store')})",
                 34 if len(codes) > 4 else 52,
             )
+        same_scale(every)
         figures.append(figure)
     return figures
 
