@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -248,3 +249,25 @@ def test_weeks_dated_by_their_sunday_say_so(tmp_path):
     market = load(write_market(tmp_path, {"sales": sales}))
     assert "dated by their Sunday" in " ".join(rows_of(market, "sales", "kept")["message"])
     assert market.sales.period.min().to_pyarrow().as_py() == dt.date(2024, 1, 1)
+
+
+def test_large_tables_netted_in_parts_on_disk_are_the_same(tmp_path, monkeypatch):
+    new = {"period": "2024-01-01", "sku": "01", "revenue": 2}
+    odd = [
+        {"store_id": "007", "units": 1, **new},
+        {"store_id": "007", "units": -400, **new, "revenue": -900},
+        {"store_id": "10", "units": -3, **new, "period": "2024-03-04", "revenue": -4},
+        {"store_id": "nowhere", "units": 1, **new},
+    ]
+    plan = write_market(tmp_path, {"sales": with_rows("sales", *odd)})
+    whole = load(plan)
+    monkeypatch.setattr("geomarket.market.scratch.LARGE", 1)
+    monkeypatch.setattr("geomarket.market.scratch.PART", 10)
+    parts = load(plan)
+    assert len(aside(whole, "sales")) >= 3
+    for name in ("quality", "quarantine"):
+        pd.testing.assert_frame_equal(getattr(parts, name), getattr(whole, name))
+    one, other = (market.sales.to_pyarrow() for market in (whole, parts))
+    assert one.equals(other) and one.num_rows > 0
+    spill = parts.sales.get_backend().con.execute("SELECT current_setting('temp_directory')").fetchone()[0]
+    assert sorted(path.name for path in Path(spill).iterdir()) == ["tables.duckdb", "tables.duckdb.wal"]

@@ -600,7 +600,9 @@ def test_bad_arguments_are_refused(argument: dict[str, object], words: str) -> N
         simulate_market(**{**SMALL, **argument})
 
 
-def test_files_of_a_simulated_market_hold_the_same_market(tmp_path: Path) -> None:
+def test_files_of_a_simulated_market_hold_the_same_market(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Written store by store and read back, every table is the one made in memory."""
     size = {"n_customers": 800, "n_stores": 8, "n_skus": 60, "weeks": 20, "seed": 3}
     told: list[tuple[int, int]] = []
@@ -645,3 +647,8 @@ def test_files_of_a_simulated_market_hold_the_same_market(tmp_path: Path) -> Non
             check_index_type=False,
         )
     assert market.quarantine.empty
+    monkeypatch.setattr("geomarket.market.scratch.LARGE", 1)
+    monkeypatch.setattr("geomarket.market.scratch.PART", 300)
+    in_parts = load_market(plan, today=dt.date(2024, 1, 1))
+    for name in ("sales", "baskets"):
+        assert getattr(in_parts, name).to_pyarrow().equals(getattr(market, name).to_pyarrow())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import duckdb
@@ -17,6 +17,7 @@ from geomarket.market.contract import TABLES, Column
 from geomarket.market.findings import ADDED_UP, KEPT, LEFT_OUT, NETTED, Findings
 from geomarket.market.reading import RawTable
 from geomarket.market.schemas import MISSING, limit_reason
+from geomarket.market.scratch import fill, in_parts
 from geomarket.market.small_tables import file_rows, note_read
 
 __all__ = [
@@ -98,18 +99,26 @@ def clean_sales(
     checked = _checked(connection, raw, context, findings)
     plan = context.settings.plan
     start = f"CAST(date_trunc({literal(plan.period)}, period) AS DATE)"
-    connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE netted_sales AS SELECT store_id, sku, {start} AS period, "
-        "CAST(sum(units) AS BIGINT) AS units, CAST(sum(revenue) AS DECIMAL(18, 2)) AS revenue, "
-        "count(*) AS lines, count(*) FILTER (units < 0) AS returns "
-        f"FROM {checked.view} WHERE fault = 0 AND wanted GROUP BY ALL"
-    ).fetchall()
-    _count_netting(connection, raw, findings)
+    usable = f"SELECT store_id, sku, {start} AS period, units, revenue FROM {checked.view} WHERE fault = 0 AND wanted"
+    counted = _Netting()
+    with in_parts(connection, "sales", usable, raw.total) as parts:
+        for number, part in enumerate(parts):
+            connection.execute(
+                "CREATE OR REPLACE TEMP TABLE netted_sales AS SELECT store_id, sku, period, "
+                "CAST(sum(units) AS BIGINT) AS units, CAST(sum(revenue) AS DECIMAL(18, 2)) AS revenue, "
+                f"count(*) AS lines, count(*) FILTER (units < 0) AS returns FROM ({part}) GROUP BY ALL"
+            ).fetchall()
+            counted.add(connection, findings.cap)
+            fill(
+                connection,
+                "sales",
+                "SELECT store_id, sku, period, units, revenue FROM netted_sales WHERE units > 0 "
+                "ORDER BY store_id, sku, period",
+                raw.total,
+                more=number > 0,
+            )
+    counted.tell(raw, findings)
     note_part_periods((checked.first, checked.last), checked.stamps, raw.total, plan.period, findings)
-    connection.execute(
-        "CREATE OR REPLACE TABLE sales AS SELECT store_id, sku, period, units, revenue FROM netted_sales "
-        "WHERE units > 0 ORDER BY store_id, sku, period"
-    ).fetchall()
     for name in ("netted_sales", "known_store_id", "known_sku"):
         connection.execute(f"DROP TABLE IF EXISTS {identifier(name)}").fetchall()
     return "sales"
@@ -145,10 +154,13 @@ def clean_baskets(
     basket = (
         "CAST(dense_rank() OVER (ORDER BY basket_id) AS BIGINT)" if texts else "CAST(basket_id AS BIGINT)"
     )
-    connection.execute(
-        f"CREATE OR REPLACE TABLE baskets AS SELECT customer_id, {basket} AS basket_id, store_id, "
-        f"period AS date, channel, sku, units, revenue {usable} ORDER BY customer_id, basket_id, sku, units, revenue"
-    ).fetchall()
+    fill(
+        connection,
+        "baskets",
+        f"SELECT customer_id, {basket} AS basket_id, store_id, period AS date, channel, sku, units, revenue {usable} "
+        "ORDER BY customer_id, basket_id, sku, units, revenue",
+        raw.total,
+    )
     if returns:
         message = f"baskets: {returns:,} of {raw.total:,} lines are returns; kept as negative lines."
         findings.note("baskets", "units", "returns", returns, raw.total, KEPT, message)
@@ -346,35 +358,52 @@ def _note_unwanted(raw: RawTable, checked: _Checked, context: Context, findings:
         findings.note(name, "period", "outside the window", checked.outside, raw.total, LEFT_OUT, message)
 
 
-def _count_netting(connection: duckdb.DuckDBPyConnection, raw: RawTable, findings: Findings) -> None:
-    returns, several, cancelled, negative = connection.execute(
-        "SELECT coalesce(sum(returns), 0), coalesce(sum(lines) FILTER (lines > 1), 0), "
-        "coalesce(sum(lines) FILTER (units = 0), 0), coalesce(sum(lines) FILTER (units < 0), 0) FROM netted_sales"
-    ).fetchall()[0]
-    total = raw.total
-    if returns:
-        words = f"{returns:,} of {total:,} rows are returns (negative units)"
-        message = f"sales: {words}; {NETTED} within store, SKU and period."
-        findings.note("sales", "units", "returns", returns, total, NETTED, message)
-    if several:
-        message = (
-            f"sales: {several:,} of {total:,} rows share their store, SKU and period with others; {ADDED_UP}. "
-            "If each should be there once, check for data loaded twice."
-        )
-        findings.note(
-            "sales", "store_id, sku, period", "several rows for one key", several, total, ADDED_UP, message
-        )
-    if cancelled:
-        message = (
-            f"sales: {cancelled:,} of {total:,} rows cancel out within store, SKU and period; {LEFT_OUT}."
-        )
-        findings.note("sales", "units", "cancelled out", cancelled, total, LEFT_OUT, message)
-    if negative:
-        rows = connection.execute(
-            "SELECT NULL, store_id || ', ' || sku || ', ' || CAST(period AS VARCHAR) || ': ' || CAST(units AS VARCHAR) "
-            f"FROM netted_sales WHERE units < 0 ORDER BY store_id, sku, period LIMIT {findings.cap}"
-        ).fetchall()
-        findings.set_aside("sales", "units", MORE_RETURNED, rows, int(negative), total)
+@dataclass
+class _Netting:
+    """What netting did, added up over the parts of the sales."""
+
+    returns: int = 0
+    several: int = 0
+    cancelled: int = 0
+    negative: int = 0
+    below: list[tuple[Any, str]] = field(default_factory=list)
+
+    def add(self, connection: duckdb.DuckDBPyConnection, cap: int) -> None:
+        """Count the part in ``netted_sales``."""
+        returns, several, cancelled, negative = connection.execute(
+            "SELECT coalesce(sum(returns), 0), coalesce(sum(lines) FILTER (lines > 1), 0), "
+            "coalesce(sum(lines) FILTER (units = 0), 0), coalesce(sum(lines) FILTER (units < 0), 0) FROM netted_sales"
+        ).fetchall()[0]
+        self.returns, self.several = self.returns + int(returns), self.several + int(several)
+        self.cancelled, self.negative = self.cancelled + int(cancelled), self.negative + int(negative)
+        if negative and len(self.below) < cap:
+            words = (
+                "store_id || ', ' || sku || ', ' || CAST(period AS VARCHAR) || ': ' || CAST(units AS VARCHAR)"
+            )
+            self.below += connection.execute(
+                f"SELECT NULL, {words} FROM netted_sales WHERE units < 0 ORDER BY store_id, sku, period "
+                f"LIMIT {cap - len(self.below)}"
+            ).fetchall()
+
+    def tell(self, raw: RawTable, findings: Findings) -> None:
+        """Note it."""
+        total, key = raw.total, "store_id, sku, period"
+        if self.returns:
+            words = f"{self.returns:,} of {total:,} rows are returns (negative units)"
+            message = f"sales: {words}; {NETTED} within store, SKU and period."
+            findings.note("sales", "units", "returns", self.returns, total, NETTED, message)
+        if self.several:
+            message = (
+                f"sales: {self.several:,} of {total:,} rows share their store, SKU and period with others; {ADDED_UP}. "
+                "If each should be there once, check for data loaded twice."
+            )
+            findings.note("sales", key, "several rows for one key", self.several, total, ADDED_UP, message)
+        if self.cancelled:
+            words = f"{self.cancelled:,} of {total:,} rows cancel out within store, SKU and period"
+            message = f"sales: {words}; {LEFT_OUT}."
+            findings.note("sales", "units", "cancelled out", self.cancelled, total, LEFT_OUT, message)
+        if self.negative:
+            findings.set_aside("sales", "units", MORE_RETURNED, self.below, self.negative, total)
 
 
 def note_part_periods(
