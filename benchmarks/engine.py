@@ -72,15 +72,15 @@ def child(road: str, folder: Path) -> None:
 
     def watch() -> None:
         while not done.wait(0.1):
-            peak[0] = max(peak[0], _tree_mb())
+            peak[0] = max(peak[0], _of_tree()[0])
             peak[1] = max(peak[1], _folder_mb(folder))
 
     before = _folder_mb(folder)
-    watcher = threading.Thread(target=watch)
+    watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
-    start, cpu = time.perf_counter(), time.process_time()
+    start, cpu = time.perf_counter(), _of_tree()[1]
     tables = ROADS[road](folder)
-    wall, cpu = time.perf_counter() - start, time.process_time() - cpu
+    wall, cpu = time.perf_counter() - start, _of_tree()[1] - cpu
     done.set()
     watcher.join()
     name = "".join(letter for letter in road if letter.isalnum())
@@ -122,26 +122,22 @@ def _folder_mb(folder: Path) -> float:
     return total / 1e6
 
 
-def _tree_mb() -> float:
-    """Resident memory of this process and what it started."""
-    parents: dict[int, int] = {}
+def _of_tree() -> tuple[float, float]:
+    """Resident memory in MB, and seconds of processor time, of this process and those it started."""
+    stats: dict[int, list[str]] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
-                parents[int(entry.name)] = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
+                stats[int(entry.name)] = (entry / "stat").read_text().rsplit(")", 1)[1].split()
             except (OSError, IndexError):
                 continue
     mine, grew = {os.getpid()}, True
     while grew:
-        more = {pid for pid, parent in parents.items() if parent in mine} - mine
+        more = {pid for pid, stat in stats.items() if int(stat[1]) in mine} - mine
         grew, mine = bool(more), mine | more
-    total = 0
-    for pid in mine:
-        try:
-            total += int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-        except (OSError, IndexError):
-            continue
-    return total * os.sysconf("SC_PAGE_SIZE") / 1e6
+    pages = sum(int(stats[pid][21]) for pid in mine if pid in stats)
+    ticks = sum(int(stats[pid][11]) + int(stats[pid][12]) for pid in mine if pid in stats)
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6, ticks / os.sysconf("SC_CLK_TCK")
 
 
 # ---------------------------------------------------------------------------------------------------- all of them
@@ -236,11 +232,10 @@ def _of_roads(found: Found) -> list[str]:
             text.append(f"| {road} | – | – | – | – | – | failed: {one['failed']} |")
             continue
         times = f"{one['wall'] / base:.2f}" if base else "–"
-        cpu = "in Java" if road.startswith("PySpark") else f"{one['cpu']:.0f}"
         peak = max(run.get("peak", 0.0) for run in runs)
         same = "" if road == OURS else f"{max(run.get('differing', 0) for run in runs):,}"
         text.append(
-            f"| {road} | {one['wall']:.1f} | {cpu} | {times} | {peak:,.0f} | {one['spilled']:,.0f} | {same} |"
+            f"| {road} | {one['wall']:.1f} | {one['cpu']:.0f} | {times} | {peak:,.0f} | {one['spilled']:,.0f} | {same} |"
         )
     return text
 
