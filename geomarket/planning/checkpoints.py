@@ -21,7 +21,7 @@ import tempfile
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import geopandas as gpd
 import ibis.expr.types as ir
@@ -40,6 +40,8 @@ MISSING = object()
 """What :meth:`Checkpoints.load` returns when there is nothing under a key; None may be a step's result."""
 
 _SUFFIX = ".checkpoint"
+_DIGEST = 32
+_PIECE = 1 << 22
 _PACKAGES = (
     "numpy",
     "scipy",
@@ -90,15 +92,17 @@ class Checkpoints:
         """Return what was saved under ``key``; :data:`MISSING` if nothing, or nothing whole, is there."""
         path = self.folder / (key + _SUFFIX)
         try:
-            content = path.read_bytes()
+            with path.open("rb") as file:
+                digest = file.read(_DIGEST)
+                if _rest(file) != digest:
+                    _log.warning("checkpoint %s is damaged; the step is done again", path.name)
+                    return MISSING
+                file.seek(_DIGEST)
+                value = pickle.load(file)
         except OSError:
             return MISSING
-        digest, body = content[:32], content[32:]
-        if hashlib.sha256(body).digest() != digest:
-            _log.warning("checkpoint %s is damaged; the step is done again", path.name)
-            return MISSING
         self.used.add(key)
-        return pickle.loads(body)
+        return value
 
     def save(self, key: str, value: Any) -> None:
         """Keep ``value`` under ``key``. Failing to (a full disk) costs time later and nothing now."""
@@ -106,8 +110,13 @@ class Checkpoints:
         path = self.folder / (key + _SUFFIX)
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
         try:
-            body = pickle.dumps(value, protocol=5)
-            temporary.write_bytes(hashlib.sha256(body).digest() + body)
+            with temporary.open("wb") as file:
+                # The hash goes before what it is of, and is known after it: no second copy in memory.
+                file.write(bytes(_DIGEST))
+                hashed = _Hashed(file)
+                pickle.dump(value, hashed, protocol=5)
+                file.seek(0)
+                file.write(hashed.digest.digest())
             os.replace(temporary, path)
         except OSError as error:
             _log.warning("checkpoint not kept (%s); a resumed run will do this step again", error.strerror)
@@ -135,6 +144,26 @@ class Checkpoints:
                 f"--checkpoints {self.folder} can be written by others; what is in it can't be trusted. "
                 f"Make it yours alone (chmod 700 {self.folder}), or name another."
             )
+
+
+class _Hashed:
+    """A file whose bytes are hashed as they are written."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file, self.digest = file, hashlib.sha256()
+
+    def write(self, data: Any) -> int:
+        """Write bytes, or a buffer of them."""
+        self.digest.update(data)
+        return self.file.write(data)
+
+
+def _rest(file: BinaryIO) -> bytes:
+    """Hash of the file from here on."""
+    digest = hashlib.sha256()
+    while piece := file.read(_PIECE):
+        digest.update(piece)
+    return digest.digest()
 
 
 def default_folder(out: Path) -> Path:
