@@ -33,7 +33,7 @@ from _machine import machine_lines
 RESULTS = Path(__file__).parent / "results" / "engine.md"
 PACKAGES = ("duckdb", "ibis-framework", "pandas", "polars", "pyspark", "datafusion", "pyarrow")
 OURS, BY_HAND = "geomarket", "hand-written DuckDB SQL"
-TIME_LIMIT = 900
+TIME_LIMIT = 1_100
 _OFFSET = {"textcoords": "offset points", "color": "#555555"}
 # The retailer it is projected to: stores, SKUs, customers, lines a customer buys a week.
 LARGE = (3_000, 50_000, 40_000_000, 8)
