@@ -190,16 +190,19 @@ def measure(
         Path | None,
         typer.Option("--out", "-o", help="Folder to write; measurement/ in the plan's by default."),
     ] = None,
+    figures: Annotated[bool, typer.Option("--figures", help="Also its figure as PNG and SVG.")] = False,
 ) -> None:
     """Say what a plan brought: lift, interval, margin, return, spillover, from its test and the sales since."""
     from geomarket.planning import measure_plan, write_measurement
-    from geomarket.report import write_measurement_page
+    from geomarket.report import write_measurement_figures, write_measurement_page
 
     days = [None if day is None else day.date() for day in (start, end)]
     target = out or folder / "measurement"
     with _errors_to_exit_codes():
         found = measure_plan(folder, sales, *days, cost=cost)
         write_measurement(found, target, write_measurement_page)
+        if figures:
+            write_measurement_figures(found, target)
     for line in found.summary():
         _out.print(f"• {line}", markup=False)
     _out.print(f"Page: {(target / 'measurement.html').resolve()}", markup=False)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import shutil
 
 import numpy as np
@@ -17,7 +18,12 @@ from geomarket.planning import claim_folder, measure_plan, run_plan, write_measu
 from geomarket.planning.clusters import describe_stores
 from geomarket.planning.measurement import expected_gain, share_taken_from_controls, try_test
 from geomarket.planning.trade import current_trade
-from geomarket.report import render_report, write_measurement_page, write_workbook
+from geomarket.report import (
+    render_report,
+    write_measurement_figures,
+    write_measurement_page,
+    write_workbook,
+)
 from geomarket.simulate import simulate_market
 
 runner = CliRunner()
@@ -109,6 +115,19 @@ def test_a_planted_effect_is_measured(folder, planted, plain):
     assert nothing["low"] < 0 < nothing["high"]
     assert found.lift.roi["cost"] == 100.0
     assert found.lift.n_periods == 13
+
+
+def test_the_finding_has_its_figure_for_slides(folder, planted, tmp_path):
+    found = measure_plan(folder, planted)
+    written = write_measurement_figures(found, tmp_path, ("svg",))
+    again = write_measurement_figures(found, tmp_path / "again", ("svg",))
+    assert written[0].read_bytes() == again[0].read_bytes()
+    page = write_measurement_page(found, tmp_path / "page.html").read_text()
+    named = set(re.findall(r'data-figure="([^"]*)"', page))
+    assert named == {path.stem for path in written} and page.count("data-figure") == page.count(
+        '<svg class="chart'
+    )
+    assert found.summary()[0].split(" ")[0] in written[0].read_text()
 
 
 def test_units_and_margin_are_those_of_the_sales(folder, later, plain, plan):

@@ -2,7 +2,7 @@
 
 from geomarket.report.decisions import Decisions, read_decisions
 from geomarket.report.exports import EXPORT_FORMATS, map_layers, write_exports
-from geomarket.report.figures import map_figure, write_figures
+from geomarket.report.figures import map_figure, write_figures, write_measurement_figures
 from geomarket.report.measurement import write_measurement_page
 from geomarket.report.page import render_report, write_report
 from geomarket.report.pages import write_pages
@@ -17,6 +17,7 @@ __all__ = [
     "render_report",
     "write_exports",
     "write_figures",
+    "write_measurement_figures",
     "write_measurement_page",
     "write_pages",
     "write_report",

@@ -210,7 +210,10 @@ def _finding(found: Any) -> dict[str, Any]:
     kpi = KPI_WORDS.get(lift.kpi, lift.kpi)
     title = f"{kpi.capitalize()} of test stores over their partners', each pair's usual gap taken off"
     charts = {
-        name: gap_chart(path["period"].tolist(), path["gap"].tolist(), lift.start, title, width=width)
+        name: as_figure(
+            gap_chart(path["period"].tolist(), path["gap"].tolist(), lift.start, title, width=width),
+            "measured",
+        )
         for name, width in (("wide", 720), ("narrow", 360))
     }
     return {

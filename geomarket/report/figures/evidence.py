@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+from matplotlib.dates import AutoDateLocator, DateFormatter
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -14,8 +16,9 @@ from geomarket.report.figures.slides import ACCENT, INK, MUTED, bare, slide
 from geomarket.report.map import NeighbourhoodKey
 from geomarket.report.measurement import KPI_WORDS
 from geomarket.report.numbers import percent, plural
+from geomarket.report.ranges import signed_share
 
-__all__ = ["fairness", "measurement_power"]
+__all__ = ["fairness", "measured", "measurement_power"]
 
 _WHITE: Any = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
 
@@ -128,6 +131,40 @@ def fairness(plan: Any, key: NeighbourhoodKey) -> Figure | None:
     axes.set_xlabel("ratio, most deprived fifth over least deprived fifth")
     axes.spines["left"].set_visible(False)
     bare(axes, "x")
+    return figure
+
+
+def measured(found: Any) -> Figure:
+    """What a plan's test found: how far test stores lie above their partners, before and during the test."""
+    lift = found.lift
+    path = lift.path[lift.path["kpi"] == lift.kpi]
+    kpi = KPI_WORDS.get(lift.kpi, lift.kpi)
+    headed = SimpleNamespace(market=SimpleNamespace(name=found.market, simulated=found.simulated))
+    figure = slide(
+        headed,
+        found.summary()[0].removesuffix("."),
+        f"{kpi.capitalize()} of test stores over their partners', {lift.period} by {lift.period}, each pair's usual "
+        "gap taken off",
+    )
+    axes = figure.add_subplot()
+    days = path["period"].to_numpy(dtype="datetime64[D]")
+    axes.axvspan(np.datetime64(lift.start, "D"), days[-1], color=ACCENT, alpha=0.12, linewidth=0)
+    axes.axhline(0, color=INK, linewidth=1)
+    axes.plot(
+        days, np.expm1(path["gap"].to_numpy(dtype=float)), "o-", color=ACCENT, linewidth=2.5, markersize=5
+    )
+    axes.annotate(
+        "test stores change",
+        (np.datetime64(lift.start, "D"), 1.0),
+        xycoords=("data", "axes fraction"),
+        xytext=(0, 4),
+        textcoords="offset points",
+        va="bottom",
+    )
+    axes.xaxis.set_major_locator(AutoDateLocator(minticks=3, maxticks=8))
+    axes.xaxis.set_major_formatter(DateFormatter("%d %b %y"))
+    axes.yaxis.set_major_formatter(lambda value, _: signed_share(value))
+    bare(axes)
     return figure
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from geomarket.report.figures.slides import settled, styled
 from geomarket.report.map import NeighbourhoodKey
 from geomarket.report.names import natural_key
 
-__all__ = ["write_figures"]
+__all__ = ["write_figures", "write_measurement_figures"]
 
 _FORMATS = frozenset({"png", "svg", "pdf"})
 _TYPICAL_STORES = 6
@@ -78,13 +78,44 @@ def write_figures(
     SettingsError
         If a format is not one of the three.
     """
+    return _written(_figures(plan), Path(folder), formats, dpi)
+
+
+@styled
+def write_measurement_figures(
+    found: Any, folder: str | os.PathLike[str], formats: Sequence[str] = ("png", "svg"), dpi: int = 144
+) -> list[Path]:
+    """Write the figure of what a plan's test found, as :func:`write_figures` does.
+
+    Parameters
+    ----------
+    found : PlanMeasurement
+        From :func:`geomarket.measure_plan`.
+    folder, formats, dpi
+        As of :func:`write_figures`.
+
+    Returns
+    -------
+    list of Path
+        ``measured`` in each format.
+
+    Raises
+    ------
+    SettingsError
+        If a format is not one of the three.
+    """
+    return _written([("measured", evidence.measured(found))], Path(folder), formats, dpi)
+
+
+def _written(
+    figures: Iterable[tuple[str, Figure]], folder: Path, formats: Sequence[str], dpi: int
+) -> list[Path]:
     unknown = sorted(set(formats) - _FORMATS)
     if unknown:
         raise SettingsError(f"formats: {', '.join(unknown)} can't be written; choose from png, svg and pdf.")
-    folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    for name, figure in _figures(plan):
+    for name, figure in figures:
         settled(figure)
         for kind in formats:
             path = folder / f"{name}.{kind}"
