@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
 
 from geomarket.demand import (
     assumed_transference,
@@ -14,6 +15,7 @@ from geomarket.demand import (
     substitution_matrix,
     with_transfer,
 )
+from geomarket.demand.transference import _Stayed
 from geomarket.errors import SettingsError, TableError
 
 
@@ -191,3 +193,39 @@ def test_where_stores_drop_what_stopped_selling_the_share_is_assumed():
     learnt = learn_transference(demand, before, fallen, products, ["kind"], (26, 26))
     assert learnt.table["source"].tolist() == ["assumed"]
     assert any("stopped selling" in line for line in learnt.summary())
+
+
+def test_effects_taken_out_by_sums_are_those_of_dummies(rng):
+    """Information and scores per store, against columns with every store and SKU dummy regressed out."""
+    n_stores, sizes = 9, (5, 4, 6)
+    category, store, sku = (
+        np.concatenate(part)
+        for part in zip(
+            *(
+                (np.full(len(rows), c), rows, columns + sum(sizes[:c]))
+                for c, size in enumerate(sizes)
+                for rows, columns in [np.nonzero(rng.random((n_stores, size)) < 0.8)]
+            )
+        )
+    )
+    weight, slope, change = rng.gamma(2, 1, len(sku)), rng.normal(size=len(sku)), rng.normal(size=len(sku))
+    by_sku, by_store = np.bincount(sku, weight), np.bincount(store, weight)
+    crossed = sparse.csr_array((weight, (store, sku)))
+    left_of_store = np.linalg.pinv(np.diag(by_store) - (crossed.multiply(1 / by_sku) @ crossed.T).toarray())
+    stayed = _Stayed(category, store, sku, change, weight, by_sku, by_store, crossed, left_of_store)
+    dummies = np.hstack([np.eye(n_stores)[store], np.eye(sum(sizes))[sku]]) * np.sqrt(weight)[:, None]
+    columns = np.where(category[:, None] == np.arange(3), slope[:, None], 0.0)
+
+    def plain(values):
+        scaled = values * np.sqrt(weight)[:, None]
+        fitted = dummies @ np.linalg.lstsq(dummies, scaled, rcond=None)[0]
+        return (scaled - fitted) / np.sqrt(weight)[:, None]
+
+    x, left = plain(columns), stayed.without_effects(change)
+    np.testing.assert_allclose(left, plain(change[:, None])[:, 0], atol=1e-10)
+    information, effects = stayed.information(slope, category, 3)
+    np.testing.assert_allclose(information, (x.T * weight) @ x, atol=1e-10)
+    scores = [np.bincount(store, weight * left * column) for column in x.T]
+    np.testing.assert_allclose(
+        stayed.scores(slope, category, left, effects), np.transpose(scores), atol=1e-10
+    )

@@ -276,20 +276,69 @@ class _Stayed:
         change = np.log(y[1] / e[1]) - np.log(y[0] / e[0])
         return cls(category, store, sku, change, weight, by_sku, by_store, crossed, left)
 
-    def without_effects(self, columns: np.ndarray) -> np.ndarray:
-        """Take weighted effects of SKU and, where there are several categories, of store out of every column."""
-        found = []
-        for column in columns.T:
-            weighted = self.weight * column
-            of_sku = np.bincount(self.sku, weights=weighted, minlength=len(self.by_sku))
-            if self.left_of_store is None:
-                found.append(column - (of_sku / self.by_sku)[self.sku])
-                continue
-            of_store = np.bincount(self.store, weights=weighted, minlength=len(self.by_store))
-            store = self.left_of_store @ (of_store - self.crossed @ (of_sku / self.by_sku))
-            sku = (of_sku - self.crossed.T @ store) / self.by_sku
-            found.append(column - store[self.store] - sku[self.sku])
-        return np.column_stack(found)
+    def without_effects(self, column: np.ndarray) -> np.ndarray:
+        """Take weighted effects of SKU and, where there are several categories, of store out of a column."""
+        weighted = self.weight * column
+        of_sku = np.bincount(self.sku, weights=weighted, minlength=len(self.by_sku))
+        if self.left_of_store is None:
+            return column - (of_sku / self.by_sku)[self.sku]
+        of_store = np.bincount(self.store, weights=weighted, minlength=len(self.by_store))
+        store = self.left_of_store @ (of_store - self.crossed @ (of_sku / self.by_sku))
+        sku = (of_sku - self.crossed.T @ store) / self.by_sku
+        return column - store[self.store] - sku[self.sku]
+
+    def information(self, slope: np.ndarray, place: np.ndarray, n: int) -> tuple[np.ndarray, _Effects]:
+        """Return the information of one column a category, effects taken out, and those effects.
+
+        The column of a category is ``slope`` on its own pairs and 0 elsewhere, so that sums by store and by SKU
+        tell all: the columns themselves, millions of rows each, are never made.
+
+        Parameters
+        ----------
+        slope : ndarray
+            By pair.
+        place : ndarray of int
+            Number of each pair's column, 0 to n - 1.
+        n : int
+            Columns.
+        """
+        weighted, n_skus = self.weight * slope, len(self.by_sku)
+        of_sku = np.bincount(self.sku, weights=weighted, minlength=n_skus)
+        column_of_sku = np.zeros(n_skus, dtype=np.int64)
+        column_of_sku[self.sku] = place
+        sku = np.zeros((n_skus, n))
+        sku[np.arange(n_skus), column_of_sku] = of_sku / self.by_sku
+        own = np.bincount(place, weights=weighted * slope, minlength=n)
+        information = np.diag(own - np.bincount(column_of_sku, weights=of_sku**2 / self.by_sku, minlength=n))
+        store = np.zeros((len(self.by_store), n))
+        if self.left_of_store is not None:
+            rest = _by_store(self.store, place, weighted, store.shape) - self.crossed @ sku
+            store = self.left_of_store @ rest
+            information -= rest.T @ store
+            sku -= (self.crossed.T @ store) / self.by_sku[:, None]
+        return information, _Effects(store, sku)
+
+    def scores(self, slope: np.ndarray, place: np.ndarray, left: np.ndarray, effects: _Effects) -> np.ndarray:
+        """Return each store's score of every column, shape (n_stores, n); ``left`` is what is left to explain."""
+        weighted, shape = self.weight * left, effects.store.shape
+        crossed = sparse.csr_array((weighted, (self.store, self.sku)), shape=(shape[0], len(self.by_sku)))
+        told = np.bincount(self.store, weights=weighted, minlength=shape[0])
+        own = _by_store(self.store, place, weighted * slope, shape)
+        return own - effects.store * told[:, None] - crossed @ effects.sku
+
+
+@dataclass(frozen=True)
+class _Effects:
+    """Effects of store and of SKU on the columns: arrays of shape (n_stores, n) and (n_skus, n)."""
+
+    store: np.ndarray
+    sku: np.ndarray
+
+
+def _by_store(store: np.ndarray, place: np.ndarray, values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Add values up by store and column."""
+    cell = store * np.int64(shape[1]) + place
+    return np.bincount(cell, weights=values, minlength=shape[0] * shape[1]).reshape(shape)
 
 
 def _fit_shares(
@@ -348,24 +397,20 @@ def _least_squares(
     shares, error, misfit = start.copy(), np.full(n, np.nan), np.inf
     if not len(present):
         return shares, error, misfit
-    weight = stayed.weight
+    weight, place = stayed.weight, np.searchsorted(present, stayed.category)
     for _ in range(15):
         share = shares[stayed.category]
         expected = np.log1p(share * second) - np.log1p(share * first)
         slope = second / (1 + share * second) - first / (1 + share * first)
-        columns = [np.where(stayed.category == c, slope, 0.0) for c in present]
-        centred = stayed.without_effects(np.column_stack([*columns, stayed.change - expected]))
-        x, left = centred[:, :-1], centred[:, -1]
-        information = (x.T * weight) @ x
+        left = stayed.without_effects(stayed.change - expected)
+        information, effects = stayed.information(slope, place, len(present))
         # A category in which nothing came or went says nothing about its share.
         silent = np.diag(information) < 1e-6
         information[np.diag_indices_from(information)] += np.where(silent, 1.0, 0.0)
         inverse = np.linalg.inv(information)
-        step = inverse @ (x.T @ (weight * left))
+        step = inverse @ np.bincount(place, weights=weight * slope * left, minlength=len(present))
         misfit = float((weight * left**2).sum())
-        scores = np.column_stack(
-            [np.bincount(stayed.store, weights=weight * left * column) for column in x.T]
-        )
+        scores = stayed.scores(slope, place, left, effects)
         spread = np.sqrt(np.diag(inverse @ scores.T @ scores @ inverse))
         # Shares a little below 0 or above 1 are let stand until the end, or chance at the border would bias them.
         new = np.clip(shares[present] + step, -0.19, 1.5)
