@@ -55,7 +55,17 @@ class PublishedTypes(Result):
     notes: tuple[str, ...] = ()
 
     def plot(self, ax: Any = None) -> Any:
-        """Draw the share of areas of each type, the largest first; return the axes."""
+        """Draw the share of areas of each type, the largest first; return the axes.
+
+        Examples
+        --------
+        >>> import matplotlib
+        >>> matplotlib.use("Agg")
+        >>> rates = pd.DataFrame({"renting": [0.0, 0.1, 0.9], "owning": [1.0, 0.8, 0.0]})
+        >>> published = pd.DataFrame({"renting": [0.2, 0.9], "owning": [0.9, 0.2]}, index=["1", "2"])
+        >>> len(assign_to_centroids(rates, published).plot().patches)
+        2
+        """
         import matplotlib.pyplot as plt
 
         shares = 100 * self.table["code"].value_counts(normalize=True)[::-1]

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from matplotlib.dates import AutoDateLocator, DateFormatter
+from matplotlib.dates import AutoDateLocator, DateFormatter, date2num
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -148,14 +148,14 @@ def measured(found: Any) -> Figure:
     )
     axes = figure.add_subplot()
     days = path["period"].to_numpy(dtype="datetime64[D]")
-    axes.axvspan(np.datetime64(lift.start, "D"), days[-1], color=ACCENT, alpha=0.12, linewidth=0)
+    axes.axvspan(date2num(lift.start), date2num(days[-1]), color=ACCENT, alpha=0.12, linewidth=0)
     axes.axhline(0, color=INK, linewidth=1)
     axes.plot(
         days, np.expm1(path["gap"].to_numpy(dtype=float)), "o-", color=ACCENT, linewidth=2.5, markersize=5
     )
     axes.annotate(
         "test stores change",
-        (np.datetime64(lift.start, "D"), 1.0),
+        (date2num(lift.start), 1.0),
         xycoords=("data", "axes fraction"),
         xytext=(0, 4),
         textcoords="offset points",
