@@ -17,7 +17,7 @@ from geomarket.errors import NotSupportedError, SettingsError
 from geomarket.hexes import cell_polygons, cells_from_strings
 from geomarket.planning import plan_tables
 from geomarket.planning.folders import replacing
-from geomarket.report.workbook import looks_like_formula
+from geomarket.report.workbook import looks_like_formula, write_dictionary
 
 __all__ = ["EXPORT_FORMATS", "map_layers", "neutral_text", "write_exports"]
 
@@ -25,6 +25,14 @@ EXPORT_FORMATS = ("csv", "parquet", "geoparquet", "geojson", "kml")
 _METRE = 6  # decimals of a degree: a tenth of a metre
 _SUFFIXES = {"geoparquet": "parquet", "geojson": "geojson", "kml": "kml"}
 _KML_DRIVERS = ("LIBKML", "KML")
+_CATCHMENT_LAYER = {
+    "store_id": "Id of the own store.",
+    "name": "Name of the store.",
+    "band": "Share of the store's expected trade that the band's and all stronger hexagons hold at least.",
+    "hexagons": "Hexagons in the shape.",
+    "share": "Share of the store's expected trade from within the shape.",
+    "geometry": "Outline of these hexagons together.",
+}
 
 
 def write_exports(
@@ -48,7 +56,8 @@ def write_exports(
     Returns
     -------
     list of Path
-        The files. The same plan gives the same bytes under the same versions of GDAL and Arrow.
+        The files, last ``dictionary.xlsx``: what every column of every table and layer means. The same plan gives the
+        same bytes under the same versions of GDAL and Arrow.
 
     Raises
     ------
@@ -70,6 +79,9 @@ def write_exports(
         )
     folder = Path(folder)
     tables = plan_tables(plan)
+    wanted = [name for name in formats if name in _SUFFIXES]
+    layers = map_layers(tables) if wanted else {}
+    tables = {**tables, "dictionary": _with_layers(tables["dictionary"], layers)}
     written = []
     for name, frame in tables.items():
         if "csv" in formats:
@@ -80,12 +92,25 @@ def write_exports(
                 plain = pd.DataFrame(frame.drop(columns="geometry", errors="ignore"))
                 plain.to_parquet(temporary, index=False, compression="zstd")
             written.append(path)
-    wanted = [name for name in formats if name in _SUFFIXES]
-    layers = map_layers(tables) if wanted else {}
     for name in wanted:
         for layer, frame in layers.items():
             written.append(_write_layer(frame, name, folder / name / f"{layer}.{_SUFFIXES[name]}", layer))
-    return written
+    with replacing(folder / "dictionary.xlsx") as temporary:
+        write_dictionary(tables["dictionary"], temporary)
+    return [*written, folder / "dictionary.xlsx"]
+
+
+def _with_layers(dictionary: pd.DataFrame, layers: dict[str, gpd.GeoDataFrame]) -> pd.DataFrame:
+    """Add the columns of map layers that mean something else than in the table of the same name."""
+    if "catchments" not in layers:
+        return dictionary
+    types = dict(zip(dictionary["column"], dictionary["type"]))
+    rows = [
+        ("catchments (map layer)", column, types.get(column, "text"), meaning)
+        for column, meaning in _CATCHMENT_LAYER.items()
+    ]
+    added = pd.DataFrame(rows, columns=["table", "column", "type", "meaning"])
+    return pd.concat([dictionary, added], ignore_index=True)
 
 
 def map_layers(tables: dict[str, pd.DataFrame]) -> dict[str, gpd.GeoDataFrame]:

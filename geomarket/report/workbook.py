@@ -16,10 +16,16 @@ import xlsxwriter
 from geomarket.report.reach_sheets import reach_sheets
 from geomarket.report.sheets import Field, Sheet, dictionary_sheet, plan_sheets, readme_lines
 
-__all__ = ["looks_like_formula", "write_workbook"]
+__all__ = ["looks_like_formula", "write_dictionary", "write_workbook"]
 
 # a workbook stores when it was made; a fixed day keeps the bytes the same from run to run
 _CREATED = dt.datetime(2020, 1, 1)
+_TEXT_ONLY = {
+    "strings_to_formulas": False,
+    "strings_to_urls": False,
+    "strings_to_numbers": False,
+    "nan_inf_to_errors": False,
+}
 _MAX_ROWS = 1_048_575
 _MAX_TEXT = 32_767
 _HEAD_ROW = 0
@@ -87,14 +93,7 @@ def write_workbook(plan: Any, path: str | os.PathLike[str]) -> Path:
 
 
 def _write(plan: Any, path: Path) -> None:
-    options = {
-        "constant_memory": True,
-        "strings_to_formulas": False,
-        "strings_to_urls": False,
-        "strings_to_numbers": False,
-        "nan_inf_to_errors": False,
-    }
-    with xlsxwriter.Workbook(str(path), options) as book:
+    with xlsxwriter.Workbook(str(path), {"constant_memory": True, **_TEXT_ONLY}) as book:
         book.set_properties({"title": str(plan.market.name), "author": "geomarket", "created": _CREATED})
         book.set_calc_mode("auto")
         styles = _Styles(book, plan.market.currency)
@@ -105,6 +104,28 @@ def _write(plan: Any, path: Path) -> None:
             page = _write_sheet(book, styles, sheet)
             if sheet.name in _CHARTS and len(sheet.frame):
                 _CHARTS[sheet.name](book, page, sheet, plan.market.currency)
+
+
+def write_dictionary(dictionary: pd.DataFrame, path: str | os.PathLike[str]) -> None:
+    """Write what the columns of exported tables mean, as a workbook of one sheet.
+
+    Parameters
+    ----------
+    dictionary : DataFrame
+        table, column, type, meaning.
+    path : path-like
+        File to write. The same dictionary gives the same bytes.
+    """
+    fields = [
+        Field("table", "Table", "id", "Table or map layer."),
+        Field("column", "Column", "text", "Name of the column."),
+        Field("type", "Type", "text", "What it is written as."),
+        Field("meaning", "Meaning", "wide", "What it holds."),
+    ]
+    with xlsxwriter.Workbook(os.fspath(path), {"constant_memory": True, **_TEXT_ONLY}) as book:
+        book.set_properties({"author": "geomarket", "created": _CREATED})
+        sheet = Sheet("Data dictionary", "Every column of the exported tables.", dictionary, fields)
+        _write_sheet(book, _Styles(book, ""), sheet)
 
 
 def _cut_notes(sheets: list[Sheet]) -> list[tuple[str, str]]:
