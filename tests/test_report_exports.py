@@ -137,7 +137,8 @@ def test_every_column_of_every_file_is_in_the_dictionary(tables, tmp_path):
     assert written[-1] == tmp_path / "dictionary.xlsx"
     known = pd.read_excel(written[-1], sheet_name="Data dictionary")
     named = set(zip(known["Table"], known["Column"]))
-    for path in tmp_path.glob("csv/*.csv"):
+    # a plan's dictionary lists itself; the one these tables have was made without it
+    for path in set(tmp_path.glob("csv/*.csv")) - {tmp_path / "csv" / "dictionary.csv"}:
         assert {(path.stem, column) for column in pd.read_csv(path, nrows=1)} <= named, path.name
     for path in tmp_path.glob("geoparquet/*.parquet"):
         table = f"{path.stem} (map layer)" if path.stem == "catchments" else path.stem
