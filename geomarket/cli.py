@@ -36,7 +36,12 @@ Workers = Annotated[
     int, typer.Option("--jobs", "-j", help="Categories planned side by side; -1: as many as cores.")
 ]
 Backend = Annotated[
-    str | None, typer.Option("--backend", help="joblib backend of the jobs: loky, spark, dask, ray.")
+    str | None,
+    typer.Option(
+        "--backend",
+        help="Where jobs run: loky (processes here, the default), threading, spark, dask or ray. All were run, each on "
+        "one machine, and gave the same bytes.",
+    ),
 ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import errno
 import json
 import logging
 import os
@@ -164,6 +165,11 @@ def _in_words(error: Exception) -> str:
     said = f"{error} {error.__cause__ or error.__context__ or ''}".lower()
     if isinstance(error, MemoryError) or any(sign in said for sign in _NO_MEMORY):
         return ": not enough memory. Fewer --jobs, or a smaller [engine] memory_limit, leave more."
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        where = f" ({error.filename})" if error.filename else ""
+        return (
+            f": the disk is full{where}. Free some space; the same command with --resume goes on from here."
+        )
     if isinstance(error, OSError):
         return f": {error.strerror or error}{f' ({error.filename})' if error.filename else ''}."
     _log.info("unforeseen fault", exc_info=True)

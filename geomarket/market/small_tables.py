@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import duckdb
 import h3
@@ -17,6 +18,7 @@ from geomarket.market.casting import identifier, typed_select
 from geomarket.market.column_types import caster_of, check_types, columns_of, cure_of, naming_the_format
 from geomarket.market.context import Context
 from geomarket.market.contract import FIRST_AND_LAST_YEAR, POINT_TABLES, TABLES, Column
+from geomarket.market.files import CSV
 from geomarket.market.findings import KEPT, LEFT_OUT, READ, SET_TO_MISSING, Findings
 from geomarket.market.places import OUTSIDE, SWAPPED, to_degrees
 from geomarket.market.reading import RawTable
@@ -88,6 +90,21 @@ def note_read(raw: RawTable, findings: Findings) -> None:
     for reason in dict.fromkeys(reject.reason for reject in raw.rejects):
         lines = [(reject.line - 1, reject.text) for reject in raw.rejects if reject.reason == reason]
         findings.set_aside(raw.name, "", reason, lines, len(lines), raw.total, "Mend the file.")
+    for source in raw.sources:
+        if source.suffix in CSV and not source.is_in_place and _is_open_ended(source.path):
+            message = (
+                f"{raw.name}: {source.name} ends without a line end. If it was cut off while it was written or "
+                "copied, rows are missing and its last value may be wrong."
+            )
+            findings.note(raw.name, "", "no last line end", 1, raw.total, KEPT, message)
+
+
+def _is_open_ended(path: Path) -> bool:
+    """Whether the last line of a file is not ended; a line cut within its last value looks like a whole one."""
+    with path.open("rb") as file:
+        file.seek(max(path.stat().st_size - 2, 0))
+        end = file.read()
+    return bool(end) and b"\n" not in end and b"\r" not in end
 
 
 def file_rows(rows: Iterable[int], raw: RawTable) -> list[int]:

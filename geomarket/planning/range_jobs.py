@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import logging
 from collections.abc import Sequence
 
 from geomarket.assortment.ranges import CategoryJob, CategoryPart, plan_category
@@ -10,6 +12,8 @@ from geomarket.planning.jobs import Failure, JobOptions, run_jobs
 from geomarket.planning.keeping import Keeper
 
 __all__ = ["RangeJobs"]
+
+_log = logging.getLogger(__name__)
 
 SPARE_SECONDS = 120.0
 """What a category may take besides its solver."""
@@ -45,7 +49,14 @@ class RangeJobs:
         if options.time_limit is None and jobs:
             limit = max(job.options.time_limit for job in jobs) + SPARE_SECONDS
             options = JobOptions(options.jobs, options.backend, limit)
-        done = run_jobs(plan_category, [jobs[i] for i in left], [names[i] for i in left], options)
+        number = itertools.count(1)
+        done = run_jobs(
+            plan_category,
+            [jobs[i] for i in left],
+            [names[i] for i in left],
+            options,
+            lambda name: _log.info("%s: done, %d of %d", name, next(number), len(left)),
+        )
         for i, part in zip(left, done):
             if isinstance(part, Failure):
                 self.failures.append(part)
