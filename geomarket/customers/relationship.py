@@ -105,17 +105,20 @@ def relationship_value(
         raise TableError(
             f"by_category: {measure} is missing throughout. Give costs, or use measure = 'revenue'."
         )
-    value = by_category.assign(here=by_category[measure].astype(float).fillna(0.0))
-    overall = value.groupby("customer_id")["here"].sum()
-    big = overall.rank(pct=True, method="average") > 1 - top
-    held = (
-        value.dropna(subset=["category"]).groupby(["category", "customer_id"], as_index=False)["here"].sum()
-    )
+    by_category = by_category.dropna(subset=["customer_id"])
+    # Numbers for names, in the names' order: there may be tens of millions of rows.
+    customer, names = pd.factorize(by_category["customer_id"], sort=True)
+    here = by_category[measure].astype(float).fillna(0.0).to_numpy()
+    overall = np.bincount(customer, weights=here, minlength=len(names))
+    big = pd.Series(overall).rank(pct=True, method="average").to_numpy() > 1 - top
+    held = pd.DataFrame({"category": by_category["category"], "customer": customer, "here": here})
+    held = held.dropna(subset=["category"]).groupby(["category", "customer"], as_index=False)["here"].sum()
     held["small"] = held.groupby("category")["here"].rank(pct=True, method="average") <= bottom
-    held["overall"] = held["customer_id"].map(overall)
-    held["flag"] = held["small"] & held["customer_id"].map(big)
-    flags = held[held["flag"]][["customer_id", "category", "here", "overall"]].reset_index(drop=True)
-    table = held.groupby("category").agg(customers=("customer_id", "size"), flagged=("flag", "sum"))
+    held["overall"] = overall[held["customer"]]
+    held["flag"] = held["small"] & big[held["customer"]]
+    flags = held.loc[held["flag"], ["customer", "category", "here", "overall"]].reset_index(drop=True)
+    flags.insert(0, "customer_id", names.take(flags.pop("customer")))
+    table = held.groupby("category").agg(customers=("customer", "size"), flagged=("flag", "sum"))
     sums = flags.groupby("category")[["here", "overall"]].sum().reindex(table.index, fill_value=0.0)
     table["value_here"], table["value_overall"] = sums["here"], sums["overall"]
     total = float(overall.sum())

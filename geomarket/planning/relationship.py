@@ -36,6 +36,7 @@ def money_at_stake(market: Market, settings: PlanSettings) -> tuple[pd.DataFrame
     if risk == 0 or market.baskets is None:
         return None, []
     by_category = engine.customer_category(market.baskets, market.products)
+    by_category = by_category[["customer_id", "category", "margin"]]
     if not by_category["margin"].notna().any():
         return None, []
     flagged = relationship_value(by_category, "margin").flags
