@@ -111,13 +111,18 @@ def relationship_value(
     here = by_category[measure].astype(float).fillna(0.0).to_numpy()
     overall = np.bincount(customer, weights=here, minlength=len(names))
     big = pd.Series(overall).rank(pct=True, method="average").to_numpy() > 1 - top
-    held = pd.DataFrame({"category": by_category["category"], "customer": customer, "here": here})
-    held = held.dropna(subset=["category"]).groupby(["category", "customer"], as_index=False)["here"].sum()
+    value = pd.DataFrame({"category": by_category["category"], "customer": customer, "here": here})
+    held = (
+        value.dropna(subset=["category"])
+        .groupby(["category", "customer"])
+        .agg(here=("here", "sum"))
+        .reset_index()
+    )
     held["small"] = held.groupby("category")["here"].rank(pct=True, method="average") <= bottom
     held["overall"] = overall[held["customer"]]
     held["flag"] = held["small"] & big[held["customer"]]
     flags = held.loc[held["flag"], ["customer", "category", "here", "overall"]].reset_index(drop=True)
-    flags.insert(0, "customer_id", names.take(flags.pop("customer")))
+    flags.insert(0, "customer_id", names.take(flags.pop("customer").to_numpy()))
     table = held.groupby("category").agg(customers=("customer", "size"), flagged=("flag", "sum"))
     sums = flags.groupby("category")[["here", "overall"]].sum().reindex(table.index, fill_value=0.0)
     table["value_here"], table["value_overall"] = sums["here"], sums["overall"]
