@@ -426,12 +426,13 @@ def _phases(parts: list[CategoryPart]) -> pd.DataFrame:
     """Count the changes of each phase over all categories; a category that is done keeps what it earns."""
     if not parts:
         return pd.DataFrame(columns=PHASE_COLUMNS)
-    changes = pd.concat([p.changes for p in parts], ignore_index=True)
-    n_stores = changes["store_id"].nunique()
+    n_stores = len(set().union(*(p.changes["store_id"].unique() for p in parts)))
+    columns = ["store_id", "action", "when"]
+    changes = pd.concat([p.changes.loc[p.changes["action"] != "keep", columns] for p in parts])
     last = max(len(p.steps) for p in parts) - 2
     rows: list[dict[str, Any]] = []
     for place, name in enumerate(["today", *(phase_name(n) for n in range(1, last + 1)), WAITS]):
-        mine = changes[(changes["when"] == name) & (changes["action"] != "keep")]
+        mine = changes[changes["when"] == name]
         whole = name == WAITS
         if whole and mine.empty:
             continue

@@ -156,6 +156,7 @@ def rehearse(
     """
     planned = find_ranges(fits[0].table, brief, run, rehearsed=True)
     ranges = ranges_of(planned)
+    del planned
     year = brief.market.periods_per_year
     values = {}
     for name, fit in (("claimed", fits[0]), ("reported", fits[-1])):
@@ -182,7 +183,7 @@ def rehearse(
                 "claimed_share": promise / float(claimed["today"].sum()),
                 "listed": listed,
                 "delisted": delisted,
-                "changes": len(_difference(ranges["today"], ranges[step])),
+                "changes": _changes(ranges["today"], ranges[step]),
             }
         )
     clusters = money.index.to_series().map(brief.clusters).rename("store_cluster")
@@ -203,8 +204,10 @@ def ranges_of(plan: RangePlan) -> dict[str, pd.DataFrame]:
     return {step: plan.shelf(step) for step in STEPS}
 
 
-def _difference(one: pd.DataFrame, other: pd.DataFrame) -> set[tuple[str, str]]:
-    return set(map(tuple, one.to_numpy())) ^ set(map(tuple, other.to_numpy()))
+def _changes(before: pd.DataFrame, after: pd.DataFrame) -> int:
+    """Count the pairs of store and SKU that are in one of two ranges alone."""
+    one, other = (pd.MultiIndex.from_frame(shelf).unique() for shelf in (before, after))
+    return len(one) + len(other) - 2 * int(one.isin(other).sum())
 
 
 def _moved(
