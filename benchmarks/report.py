@@ -72,6 +72,7 @@ def market(n_hexes: int, figures: int = 12) -> Any:
             table[variable.name].groupby(area).transform("mean").where(table["population"] > 0)
         )
     plan.catchments = catchments(table, points, plan.market.stores)
+    report_fixture.add_trips(plan, n_customers=500_000)
     # beside the census: own share, market and whitespace; with all twelve, how sure the type is
     census = figures - (4 if figures >= 12 else 3)
     dropped = [variable.name for variable in plan.hexes.variables[census:]]
@@ -115,10 +116,23 @@ def catchments(table: pd.DataFrame, points: np.ndarray, stores: pd.DataFrame) ->
     share = np.random.default_rng(1).random(len(table)).round(3)
     people = table["population"]
     cells = pd.DataFrame(
-        {"cell": table["cell"], "own_share": share, "market": people, "whitespace": (1 - share) * people}
+        {
+            "cell": table["cell"],
+            "own_share": share,
+            "market": people,
+            "whitespace": (1 - share) * people,
+            "nearest_own_km": cKDTree(places).query(points)[0],
+        }
     )
+    types = list("ABCDE")
+    mix = np.random.default_rng(2).dirichlet(np.ones(len(types)), len(stores)).ravel()
     profile = pd.DataFrame(
-        {"store_id": stores["store_id"], "neighbourhood": "A", "share": 1.0, "demand": 1.0}
+        {
+            "store_id": np.repeat(stores["store_id"].to_numpy(), len(types)),
+            "neighbourhood": types * len(stores),
+            "share": mix,
+            "demand": 100.0 * mix,
+        }
     )
     return SimpleNamespace(
         table=pd.concat(trade, ignore_index=True),
@@ -268,8 +282,8 @@ def measure(road: str, n_hexes: int, n_figures: int, folder: Path, leaflet: Path
 def report(options: argparse.Namespace, folder: Path) -> str:
     lines = ["# The report's map", "", *machine_lines(PACKAGES), ""]
     lines += [
-        f"Hexagons of resolution 8 with 6 or 12 figures each, {N_STORES} stores and, in the report, their catchments "
-        "and 2,000 competitors. Opened from disk in headless Chromium at 1280 × 900, software raster; one process a "
+        f"Hexagons of resolution 8 with 6 or 12 figures each, {N_STORES} stores and, in the report, their catchments, "
+        "500,000 known customers' trips and 2,000 competitors. Opened from disk in headless Chromium at 1280 × 900, software raster; one process a "
         "page. Other jobs ran on the machine: read the ratios. The report is the whole page with all its parts; the "
         "others are the map alone. Requests are those beside the page itself; folium's and geopandas' pages got "
         "a local copy of Leaflet and empty files for the rest, so their times hold no network.",

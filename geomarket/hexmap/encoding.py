@@ -57,7 +57,7 @@ WEIGHT = "weight:"
 _MERCATOR_LIMIT = 85.05112877980659
 _CORNER_NUMBERS = 12
 _COARSEST_CELLS = 400
-_LEVEL, _QUICK = 6, 1
+_LEVEL, _QUICK = 9, 1
 # steps over a column's range: at least, at most, and how many all cells together may have in between
 _STEPS = {"mean": (50, 200, 12e6), "sum": (200, 4000, 48e6)}
 _MOST_CODES = 65_534

@@ -20,6 +20,7 @@ _TOP_PAIRS = 10
 _TOP_HEXAGONS = 15
 _TOP_MOVED = 12
 _TOP_VOIDS = 30
+_TOP_STORES = 250
 _SOURCES = {
     "flows": "known customers' trips",
     "totals": "what stores took in all",
@@ -232,7 +233,9 @@ def _store_table(details: Any, write: Callable[[Any], str]) -> Table | None:
         "twin": ("Most alike", "text", None),
         "voids": ("Lacks", "text", None),
     }
-    return frame_table(frame, "Trade areas, store by store", columns)
+    return frame_table(
+        frame, "Trade areas, store by store", columns, limit=_TOP_STORES, more="in the workbook"
+    )
 
 
 def _pair_table(details: Any) -> Table | None:

@@ -119,7 +119,8 @@ def share_bar(
         if share <= 0:
             continue
         wide = share * width
-        parts.append(f'<path fill="{escape(colour)}" d="M{x:.1f},0h{wide:.1f}v{height}h-{wide:.1f}z"/>')
+        left = f"{round(x, 1):g}"
+        parts.append(f'<path fill="{escape(colour)}" d="M{left},0h{round(wide, 1):g}v{height}H{left}z"/>')
         words.append(f"{label} {share:.0%}")
         x += wide
     return _svg(width, height, f"{title}: {', '.join(words)}", parts, css="chart chart-share")

@@ -21,6 +21,7 @@ from geomarket.report.tables import Cell, Column, Table, frame_table
 __all__ = ["cluster_sections", "cluster_traits"]
 
 _TOP_PROMOTIONS = 8
+_MOST_BARS = 250
 _WORKBOOK = "in the workbook"
 
 
@@ -259,20 +260,32 @@ def _members(trade: pd.DataFrame, key: NeighbourhoodKey, members: pd.DataFrame, 
     """Return the cluster's stores, each a link that shows it on the map, with where its trade comes from."""
     shares = trade.pivot(index="store_id", columns="supergroup", values="share").fillna(0.0)
     shares_of = {str(store): row.to_dict() for store, row in shares.iterrows()}
+    draw = _share_words if len(shares) > _MOST_BARS else _share_cell
     heads = [Column("Store")]
     if len(shares):
-        heads.append(Column("Trade by neighbourhood type", "chart"))
+        words = draw is _share_words
+        heads.append(Column("Most of its trade") if words else Column("Trade by neighbourhood type", "chart"))
     rows = []
     for store in members.sort_values("store_id").to_dict("records"):
         store_id = str(store["store_id"])
         name = str(names.get(store_id, store_id))
         row = [Cell(name, markup=store_link(store_id, name, " (typical)" if store["medoid"] else ""))]
         if len(shares):
-            mine = shares_of.get(store_id, {})
-            drawn = [(key.label(code), mine.get(code, 0.0), key.colour(code)) for code in key.codes]
-            row.append(Cell("", markup=as_figure(share_bar(drawn, "Trade by type"), "store_trade")))
+            row.append(draw(shares_of.get(store_id, {}), key))
         rows.append(row)
     return Table("Stores of the cluster", heads, rows)
+
+
+def _share_cell(shares: dict[str, float], key: NeighbourhoodKey) -> Cell:
+    """Draw where a store's trade comes from, as far as the eye sees it."""
+    drawn = [(code, shares[code], key.colour(code)) for code in key.codes if shares.get(code, 0.0) >= 0.005]
+    return Cell("", markup=as_figure(share_bar(drawn, "Trade by type"), "store_trade"))
+
+
+def _share_words(shares: dict[str, float], key: NeighbourhoodKey) -> Cell:
+    """Say where most of a store's trade comes from: hundreds of drawings would make a page too large to mail."""
+    largest = sorted(((share, code) for code, share in shares.items() if share >= 0.005), reverse=True)[:3]
+    return Cell(", ".join(f"{code} {percent(share)}" for share, code in largest))
 
 
 def store_link(store_id: str, name: str, remark: str = "") -> Markup:

@@ -9,6 +9,8 @@ from importlib import resources
 __all__ = ["asset_text", "bundle"]
 
 _IMPORT = re.compile(r"^import\b[^;]*;\n", re.MULTILINE)
+# block comments on lines of their own: the assets are there to be read, the page to be mailed
+_REMARK = re.compile(r"^[ \t]*/\*.*?\*/[ \t]*\n", re.MULTILINE | re.DOTALL)
 _EXPORT = re.compile(r"^export (?=(?:async |default )?(?:function|class|const|let)\b)", re.MULTILINE)
 
 
@@ -19,7 +21,7 @@ def asset_text(name: str, package: str = "geomarket.hexmap.assets") -> str:
 
 
 def bundle(modules: Sequence[str]) -> str:
-    """Join ES modules, given as text in order of use, into one script without imports and exports.
+    """Join ES modules, given as text in order of use, into one script without imports, exports and block comments.
 
     A page opened from disk may not import a module from a file, so the modules share one scope.
 
@@ -28,4 +30,4 @@ def bundle(modules: Sequence[str]) -> str:
     >>> bundle(["export const one = 1;\\n", 'import { one } from "./a.js";\\nconsole.log(one);\\n'])
     'const one = 1;\\n\\nconsole.log(one);\\n'
     """
-    return "\n".join(_EXPORT.sub("", _IMPORT.sub("", text)) for text in modules)
+    return "\n".join(_EXPORT.sub("", _IMPORT.sub("", _REMARK.sub("", text))) for text in modules)
