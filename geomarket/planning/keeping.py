@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -42,8 +43,8 @@ class Keeper:
         self.checkpoints = checkpoints
         self.resume = resume
         self.reused: list[str] = []
-        # The object is held beside its hash, so that its address is not given to another.
-        self._seen: dict[int, tuple[Any, str]] = {}
+        # What finds the object stands beside its hash, for its address may be given to another.
+        self._seen: dict[int, tuple[Callable[[], Any], str]] = {}
 
     def do(self, name: str, work: Callable[[], T], on: Sequence[Any]) -> T:
         """Return what ``work()`` gives, or gave in an earlier run with the same ``on``."""
@@ -71,6 +72,14 @@ class Keeper:
 
     def _print_of(self, value: Any) -> str:
         known = self._seen.get(id(value))
-        if known is None:
-            known = self._seen[id(value)] = (value, fingerprint(value))
+        if known is None or known[0]() is not value:
+            known = self._seen[id(value)] = (_finder(value), fingerprint(value))
         return known[1]
+
+
+def _finder(value: Any) -> Callable[[], Any]:
+    """Return what gives the object as long as it is there; large ones are not kept alive for it."""
+    try:
+        return weakref.ref(value)
+    except TypeError:
+        return lambda: value

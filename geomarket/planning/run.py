@@ -219,19 +219,21 @@ class _Run:
                 on=(trade, families, settings.demand, settings.plan),
             )
             discount = self.discount
-            self.folded = self.keeper.do(
+            folded = self.keeper.do(
                 "Demand by fold",
                 lambda: steps.find_folds(market, trade, families, discount, settings),
                 on=(trade, families, discount, market.period, settings.plan),
             )
             self.frontier = self.keeper.do(
                 "How local to go",
-                lambda: steps.find_frontier(market, trade, offered, self.folded, discount, settings),
+                lambda: steps.find_frontier(market, trade, offered, folded, discount, settings),
                 on=(
                     *(trade, offered, families, discount, market.period, market.currency),
                     *(settings.plan, settings.frontier, settings.store_clusters, settings.assortment),
                 ),
             )
+            # The rehearsal plans on the first and judges on the last; a large chain's others are let go.
+            self.rehearsed_on = (folded[1][0], folded[1][-1])
             closed = set(market.stores["store_id"]) - set(trade.stores["store_id"])
             settled = store_groups.settle_clusters(
                 self.frontier, tried, self.features, self.cluster_files, settings, closed
@@ -279,9 +281,12 @@ class _Run:
         with self.watch.stage("Rehearsal"):
             self.rehearsal: Rehearsal | None = None
             try:
-                self.rehearsal = rehearse(self.folded[1], brief, self.discount, RangeJobs(options=self.jobs))
+                self.rehearsal = rehearse(
+                    self.rehearsed_on, brief, self.discount, RangeJobs(options=self.jobs)
+                )
             except (InfeasibleError, NotSupportedError, SolverError) as reason:
                 self.skipped["rehearsal"] = str(reason)
+            del self.rehearsed_on
 
     def plan_offers(self) -> None:
         """Plan the promotions that pay, where to send them, and look at who is left out."""
