@@ -107,6 +107,7 @@ def try_form(name: str, number: int) -> Part:
     kept: list[tuple[str, bytes]] = []
     with tempfile.TemporaryDirectory() as scratch:
         folder = template(Path(scratch))
+        faults.with_what_it_needs(folder, name)
         path = folder / f"{name}.csv"
         whole = path.read_bytes()
 
@@ -133,8 +134,9 @@ def try_meaning(kind: str, each: int) -> Part:
     odd: list[str] = []
     kept: list[tuple[str, bytes]] = []
     with tempfile.TemporaryDirectory() as scratch:
-        folder = template(Path(scratch))
         for name in TABLES:
+            folder = template(Path(scratch) / name)
+            faults.with_what_it_needs(folder, name)
             path = folder / f"{name}.csv"
             whole = path.read_bytes()
             for seed in range(each):
@@ -150,7 +152,6 @@ def try_meaning(kind: str, each: int) -> Part:
                 seen[outcome] += 1
                 if outcome == "accepted" and seen["accepted"] % 5 == 2:
                     kept.append((name, content))
-            path.write_bytes(whole)
     return Part(seen, odd, kept, [])
 
 
@@ -208,7 +209,7 @@ def try_kills(writing: bool, number: int) -> Part:
     rows: list[tuple] = []
     with tempfile.TemporaryDirectory() as scratch:
         base = Path(scratch)
-        arguments = ("plan", str(template(base) / "plan.toml"), "--pages", "--figures", "--exports")
+        arguments = ("plan", str(template(base) / "plan.toml"), "--pages", "--figures")
         started = time.perf_counter()
         first = _begin_of_writing(base / "whole" / "manifest.json")
         code, said = faults.run(*arguments, "--out", str(base / "whole"), env=_cache(base, "whole"))
@@ -321,7 +322,7 @@ def of_kills(rows: list[tuple]) -> list[str]:
     return [
         "## Killed and gone on with",
         "",
-        f"The template plan, with pages, figures and exports, was killed (signal 9, with all it had started) at {len(rows)} "
+        f"The template plan, with pages and figures, was killed (signal 9, with all it had started) at {len(rows)} "
         f"random moments, {writing} of them while it wrote its folder, and run again with `--resume`: {same} of "
         f"{len(rows)} times the published bytes equal those of an undisturbed run.",
         "",
@@ -345,6 +346,8 @@ def report(options: argparse.Namespace) -> str:
         single = pool.submit(try_single_cases)
         of_settings = pool.submit(try_settings, options.settings)
         harmless = pool.submit(try_harmless)
+        for name, part in {**form, **meaning, "single cases": single, "settings": of_settings}.items():
+            part.add_done_callback(lambda done, name=name: print("done:", name, file=sys.stderr, flush=True))
         parts = [*(p.result() for p in form.values()), *(p.result() for p in meaning.values())]
         kept = [table for part in parts for table in part.kept]
         random.Random(0).shuffle(kept)
@@ -366,7 +369,8 @@ def report(options: argparse.Namespace) -> str:
         "## Settings and tables mutated in form",
         "",
         "Edits are drawn with hypothesis: lines, values and bytes dropped, doubled, cut off or replaced (by SQL, formulas, "
-        "paths, huge and odd numbers, other scripts), other encodings, separators and line ends.",
+        "paths, huge and odd numbers, other scripts), other encodings, separators and line ends. A table is read with those "
+        "a plan needs and those it goes with.",
         "",
         *counted(
             "what",

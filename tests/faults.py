@@ -10,6 +10,7 @@ import hashlib
 import io
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -205,6 +206,20 @@ def _edited_rows(draw: st.DrawFn, content: bytes, edit: str) -> bytes:
     out = io.StringIO()
     csv.writer(out, lineterminator="\n").writerows(rows)
     return out.getvalue().encode("utf-8", "replace")
+
+
+GO_TOGETHER = {"customers": {"baskets"}, "baskets": {"customers"}}
+
+
+def with_what_it_needs(folder: Path, table: str) -> None:
+    """Leave out of a plan.toml the tables that a plan can do without, but for ``table`` and what goes with it."""
+    kept = {"stores", "products", "sales", table} | GO_TOGETHER.get(table, set())
+    path = folder / "plan.toml"
+    parts = re.split(r"(?m)^(?=\[)", path.read_text(encoding="utf-8"))
+    heads = [re.match(r"\[tables\.(\w+)\]", part) for part in parts]
+    path.write_text(
+        "".join(p for p, head in zip(parts, heads) if head is None or head[1] in kept), encoding="utf-8"
+    )
 
 
 def settings_outcome(text: str) -> str:

@@ -289,8 +289,8 @@ def _wrong_offers(plan: Plan, tables: dict[str, pd.DataFrame]) -> list[str]:
     if not offers["depth"].between(0, 1, inclusive="left").all():
         found.append("an offer that costs more than the price")
     changes = tables["changes"]
-    waits = changes["when"] == "waits"  # a delisting that waits is on the shelf, a listing that waits isn't
-    there = changes[(changes["action"] == "keep") | ((changes["action"] == "delist") == waits)]
+    first = changes["when"] == "phase 1"  # offers are planned for the shelf as the first phase leaves it
+    there = changes[(changes["action"] == "keep") | ((changes["action"] == "list") == first)]
     if not set(zip(offers["store_cluster"], offers["sku"])) <= set(zip(there["store_cluster"], there["sku"])):
         found.append("an offer of what is not on the shelf")
     return found
@@ -309,7 +309,7 @@ def _wrong_money(plan: Plan, path: Path) -> list[str]:
     left_out = int(said.loc[said["action"] == "left out", "rows"].sum())
     if len(rows) != gone or left_out:  # not all of them are listed
         return []
-    kept = raw.drop(index=raw.index[rows])
+    kept = raw[~np.isin(np.arange(len(raw)), rows)]
     found = []
     for column in ("units", "revenue"):
         with contextlib.suppress(decimal.InvalidOperation):
