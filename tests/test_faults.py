@@ -5,7 +5,9 @@ benchmarks/faults.py tries the same with many more cases and publishes the count
 
 import json
 import os
+import shutil
 import subprocess
+import sys
 import time
 import zipfile
 from collections import Counter
@@ -14,9 +16,12 @@ from typing import NamedTuple
 
 import faults
 import pytest
+import wrong_tables
 from hypothesis import HealthCheck, given, settings
+from typer.testing import CliRunner
 
-from geomarket.errors import GeomarketError
+from geomarket.cli import app
+from geomarket.errors import GeomarketError, SolverError
 from geomarket.market import load_market, read_settings, write_template
 from geomarket.planning import hold_folder
 from geomarket.planning.folders import clear_leftovers, replacing
@@ -248,8 +253,6 @@ def test_sql_in_names_is_a_name(template, tmp_path):
 def test_a_lock_dies_with_its_process(tmp_path):
     code = "import os, sys, pathlib\nfrom geomarket.planning import hold_folder\n"
     code += "with hold_folder(pathlib.Path(sys.argv[1])):\n    os.kill(os.getpid(), 9)"
-    import sys
-
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "out")], check=False)
     with hold_folder(tmp_path / "out"):
         assert Path(tmp_path / "out").is_dir()
@@ -266,3 +269,140 @@ def test_a_clock_set_back_between_runs_changes_nothing(template, undisturbed, tm
     assert code == 0, said
     assert "Reused" in said
     assert faults.contents(tmp_path / "out") == undisturbed.files
+
+
+@pytest.mark.skipif(
+    shutil.which("faketime") is None, reason="FAKETIME MISSING: install faketime to set clocks back"
+)
+def test_a_run_whose_clock_is_set_back_gives_the_same_bytes(template, undisturbed, tmp_path):
+    out, kept = tmp_path / "out", kept_of(template, tmp_path)
+    command = [sys.executable, "-m", "geomarket", "plan", str(template / "plan.toml"), "--out", str(out)]
+    back = ["faketime", "2024-12-24 12:00:00", *command, "--resume", "--checkpoints", str(kept)]
+    done = subprocess.run(back, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Reused" in done.stdout
+    assert faults.contents(out) == undisturbed.files
+
+
+def kept_of(template, folder):
+    """Return a copy of what the undisturbed run kept."""
+    (kept,) = (template.parent / "cache" / "geomarket").iterdir()
+    return faults.copy_of(kept, folder / "kept")
+
+
+@pytest.mark.parametrize("kind", [kind for kind in wrong_tables.WRONG if kind != "two of these"])
+def test_tables_wrong_in_meaning_are_read_or_refused_in_words(kind, template, tmp_path):
+    folder = faults.copy_of(template, tmp_path / "plan")
+    faults.with_what_it_needs(folder, "sales")
+    path = folder / "sales.csv"
+    path.write_bytes(wrong_tables.changed_bytes(path.read_bytes(), wrong_tables.WRONG[kind], 1))
+    assert faults.market_outcome(folder / "plan.toml") in ("accepted", "would stop", "refused")
+
+
+def test_what_is_planned_of_a_faulty_table_holds_what_every_plan_must(template, tmp_path):
+    """Rows of sales that mean nothing are set aside and counted; what must hold is recomputed from the file."""
+    folder = faults.copy_of(template, tmp_path / "plan")
+    head, *rows = (folder / "sales.csv").read_text().splitlines()
+    bad = ["S99,1002,2024-01-01,7,42.63", "S01,1002,2024-01-08,-5,30.45", "S01,1002,2199-01-01,7,42.63"]
+    (folder / "sales.csv").write_text("\n".join([head, *rows, *bad]) + "\n")
+    outcome, plan = wrong_tables.planned(folder / "plan.toml")
+    assert outcome == "planned"
+    aside = plan.market.quarantine[plan.market.quarantine["table"] == "sales"]
+    assert sorted(aside["row"].dropna().astype(int)) == [len(rows) + 1, len(rows) + 2, len(rows) + 3]
+    assert wrong_tables.wrong_in(plan, folder) == []
+    (folder / "sales.csv").write_text("\n".join([head, *rows[1:]]) + "\n")
+    assert any("revenue" in line for line in wrong_tables.wrong_in(plan, folder)), "the check finds nothing"
+
+
+def test_a_csv_cut_in_mid_line_is_said(template, tmp_path):
+    folder = faults.copy_of(template, tmp_path / "plan")
+    whole = (folder / "sales.csv").read_bytes()
+    rows = whole.count(b"\n") - 1
+
+    def checked(content):
+        (folder / "sales.csv").write_bytes(content)
+        quality = load_market(read_settings(folder / "plan.toml")).quality
+        return quality[quality["table"] == "sales"].set_index("check")
+
+    assert "no last line end" not in checked(whole).index
+    within_a_value = checked(whole[:-2])
+    assert within_a_value.loc["rows read", "rows"] == rows
+    assert "may be wrong" in within_a_value.loc["no last line end", "message"]
+    within_a_line = checked(whole[: whole.rindex(b",")])
+    assert (within_a_line["action"] == "set aside").sum() == 1
+    assert "no last line end" in within_a_line.index
+
+
+def test_a_category_that_fails_fails_alone(template, undisturbed, tmp_path, monkeypatch):
+    """The rest is delivered, the failure is in report, manifest and exit code; the next run does what is missing."""
+    from geomarket.planning import range_jobs
+    from geomarket.planning.checkpoints import MISSING
+
+    find = range_jobs.Keeper.find
+    monkeypatch.setattr(
+        range_jobs.Keeper,
+        "find",
+        lambda keeper, name, on: MISSING if name == "Range of Coffee" else find(keeper, name, on),
+    )
+
+    def plan_category(job):
+        raise SolverError(f"{job.category}: no range found in 60 s.")
+
+    monkeypatch.setattr(range_jobs, "plan_category", plan_category)
+    out = tmp_path / "out"
+    arguments = ["plan", str(template / "plan.toml"), "--resume", "--out", str(out)]
+    arguments += ["--checkpoints", str(kept_of(template, tmp_path))]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 1, result.output
+    assert "FAILED: Range of Coffee" in result.output
+    manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["complete"] is True
+    assert "Range of Coffee" in [failure["name"] for failure in manifest["failures"]]
+    assert "NOT PLANNED: Range of Coffee" in (out / "report.html").read_text(encoding="utf-8")
+    monkeypatch.undo()
+    again = CliRunner().invoke(app, arguments)
+    assert again.exit_code == 0, again.output
+    reused = next(line for line in again.output.splitlines() if line.startswith("Reused"))
+    assert "Range of Biscuits" in reused
+    assert "Range of Coffee" not in reused
+    assert faults.contents(out) == undisturbed.files
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (MemoryError(), "not enough memory"),
+        (ImportError("lib.so: failed to map segment from shared object"), "not enough memory"),
+        (OSError(28, "No space left on device", "sales.duckdb"), "disk is full"),
+        (KeyError("column"), "unforeseen: KeyError"),
+    ],
+)
+def test_a_run_that_breaks_says_why_and_leaves_no_half_file(error, words, template, tmp_path, monkeypatch):
+    def broken(*given, **named):
+        raise error
+
+    monkeypatch.setattr("geomarket.planning.run_plan", broken)
+    out = tmp_path / "out"
+    result = CliRunner().invoke(app, ["plan", str(template / "plan.toml"), "--out", str(out)])
+    assert result.exit_code == 1
+    assert words in result.output
+    assert "Traceback" not in result.output
+    assert [path.name for path in out.rglob("*")] == [".geomarket.lock"]
+
+
+def test_json_logs_hold_what_others_write_to_standard_error():
+    code = """if True:
+    import logging, os, subprocess, sys, warnings
+    from geomarket.console import errors_to_exit_codes, set_up_logging
+    set_up_logging(False, as_json=True)
+    logging.getLogger("geomarket").warning("of ours")
+    os.write(2, b"of a library\\n")
+    subprocess.run([sys.executable, "-c", "import sys; print('of a worker', file=sys.stderr)"])
+    warnings.warn("of a programmer")
+    raise RuntimeError("of nobody")
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    records = [json.loads(line) for line in done.stderr.splitlines()]
+    said = " ".join(record["message"] for record in records)
+    for words in ("of ours", "of a library", "of a worker", "of a programmer", "RuntimeError: of nobody"):
+        assert words in said
