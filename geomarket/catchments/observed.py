@@ -141,7 +141,7 @@ def _bands_of(
 ) -> pd.DataFrame:
     """Join the cells of one store to places with enough customers, and take the densest until each band is full."""
     known = mine.set_index("cell")[[value, "customers"]]
-    cells = family.join(known, on=0).fillna({value: 0.0, "customers": 0})
+    cells = family.merge(known, left_on=0, right_index=True, how="left").fillna({value: 0.0, "customers": 0})
     # the place a cell belongs to: (level, ancestor); level -1 while it has none
     level = np.full(len(cells), -1)
     for coarser in family.columns:

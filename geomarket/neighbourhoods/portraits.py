@@ -16,9 +16,7 @@ Slot = Literal["age", "means", "place", "tenure", "people", "work", "home", "lif
 
 INDEX_GAP = 10.0  # an index within 90..110 is no feature
 STRENGTH_GAP = 0.25  # nor is a mean within a quarter of a standard deviation
-NAME_SHARE = (
-    0.1  # a name must hold for at least one in ten: 4% unemployed is no neighbourhood of job seekers
-)
+NAME_SHARE = 0.1  # a name must hold for at least one in ten: 4% unemployed is no neighbourhood of job seekers
 
 # A name must never say who people are by a protected trait, flagged as one or not.
 _SENSITIVE = re.compile(

@@ -313,8 +313,38 @@ def _options(
     products: pd.DataFrame,
     refusals: list[tuple[str, str]],
 ) -> pd.DataFrame:
-    """Options that are allowed and pay (or were promised), none beaten outright by another on its channel."""
-    offers = offer_options(base, response, rules, calendar, season, gains)
+    """Options that are allowed and pay (or were promised), none beaten outright by another on its channel.
+
+    Made category by category: a large chain has tens of millions, of which few are left.
+    """
+    kept, tally = [], _Tally(rules, refusals)
+    for _, mine in base.groupby("category", sort=True) if len(base) else [("", base)]:
+        offers = offer_options(mine, response, rules, calendar, season, gains)
+        gone = _not_allowed(offers, response, rules, calendar, products, refusals)
+        allowed = ~np.logical_or.reduce(list(gone.values()))
+        tally.add(offers, allowed, gone)
+        promised = offers["vendor"].astype(str).isin(tally.vendors).to_numpy()
+        pays = (
+            (offers["net"] > 0) & (offers["uplift_units"] > 0) & (offers["chance"] >= rules.confidence)
+        ).to_numpy()
+        kept.append(_undominated(offers.assign(promised=~pays)[allowed & (pays | promised)]))
+    tally.tell()
+    offers = pd.concat(kept, ignore_index=True)
+    return offers.sort_values([*_PLACE, "depth", "mechanic"], ignore_index=True)
+
+
+_PLACE = ("store_cluster", "sku", "t", "channel")
+
+
+def _not_allowed(
+    offers: pd.DataFrame,
+    response: PromotionResponse,
+    rules: PromotionRules,
+    calendar: list[Any],
+    products: pd.DataFrame,
+    refusals: list[tuple[str, str]],
+) -> dict[str, npt.NDArray[np.bool_]]:
+    """Say of each option of a category which rules it breaks."""
     seen = response.depths.assign(category=response.depths["category"].astype(str)).set_index("category")
     outside = ~offers["seen"].to_numpy(dtype=bool)
     usual = outside & (offers["mechanic"] == response.base).to_numpy()
@@ -330,45 +360,57 @@ def _options(
         ).to_numpy(),
         "blackouts": rules.blacked_out(offers, calendar),
     }
-    gone |= {f"the ban {ban.name!r}": ban.hits(offers, products) for ban in rules.bans}
-    for name, hit in gone.items():
-        if name.startswith("the ban") and hit.any():
-            refusals.append((name, f"{int(hit.sum()):,} possible offers left out"))
-    allowed = ~np.logical_or.reduce(list(gone.values()))
-    vendor = offers["vendor"].astype(str)
-    promised = vendor.isin([v for v, n in rules.vendor_minimums.items() if n > 0]).to_numpy()
-    _check_promises(offers, allowed, gone, rules)
-    pays = (
-        (offers["net"] > 0) & (offers["uplift_units"] > 0) & (offers["chance"] >= rules.confidence)
-    ).to_numpy()
-    offers = offers.assign(promised=~pays)[allowed & (pays | promised)]
-    place = ["store_cluster", "sku", "t", "channel"]
+    return gone | {f"the ban {ban.name!r}": ban.hits(offers, products) for ban in rules.bans}
+
+
+def _undominated(offers: pd.DataFrame) -> pd.DataFrame:
+    """Leave out options that a cheaper one on the same channel beats."""
+    place = list(_PLACE)
     order = offers.sort_values(["cost", "net"], ascending=[True, False], kind="stable")
     best_cheaper = order.groupby(place)["net"].cummax()
     before = best_cheaper.groupby([order[c] for c in place]).shift()
-    undominated = order[~(before >= order["net"])]
-    return undominated.sort_values([*place, "depth", "mechanic"], ignore_index=True)
+    return order[~(before >= order["net"])]
 
 
-def _check_promises(
-    offers: pd.DataFrame, allowed: npt.NDArray[np.bool_], gone: dict[str, Any], rules: PromotionRules
-) -> None:
-    """Raise where bans, blackouts and depths leave fewer offers of a vendor than it was promised."""
-    for vendor, promised in rules.vendor_minimums.items():
-        mine = (offers["vendor"] == vendor).to_numpy()
-        left = len(offers.loc[mine & allowed, ["store_cluster", "sku", "t"]].drop_duplicates())
-        if left < promised:
-            causes = [
-                f"{name} ({int((hit & mine).sum()):,})" for name, hit in gone.items() if (hit & mine).any()
-            ]
+class _Tally:
+    """Counts, over the categories, what bans take out and what is left of each promise to a vendor."""
+
+    def __init__(self, rules: PromotionRules, refusals: list[tuple[str, str]]) -> None:
+        self.rules, self.refusals = rules, refusals
+        self.vendors = [vendor for vendor, least in rules.vendor_minimums.items() if least > 0]
+        self.banned = {f"the ban {ban.name!r}": 0 for ban in rules.bans}
+        self.left = dict.fromkeys(rules.vendor_minimums, 0)
+        self.causes: dict[str, dict[str, int]] = {vendor: {} for vendor in rules.vendor_minimums}
+
+    def add(
+        self, offers: pd.DataFrame, allowed: npt.NDArray[np.bool_], gone: dict[str, npt.NDArray[np.bool_]]
+    ) -> None:
+        """Count one category's options."""
+        for name in self.banned:
+            self.banned[name] += int(gone[name].sum())
+        for vendor in self.left:
+            mine = (offers["vendor"] == vendor).to_numpy()
+            self.left[vendor] += len(
+                offers.loc[mine & allowed, ["store_cluster", "sku", "t"]].drop_duplicates()
+            )
+            for name, hit in gone.items():
+                self.causes[vendor][name] = self.causes[vendor].get(name, 0) + int((hit & mine).sum())
+
+    def tell(self) -> None:
+        """Note the bans; raise where fewer offers of a vendor are left than it was promised."""
+        self.refusals += [(name, f"{n:,} possible offers left out") for name, n in self.banned.items() if n]
+        for vendor, promised in self.rules.vendor_minimums.items():
+            if self.left[vendor] >= promised:
+                continue
+            causes = [f"{name} ({n:,})" for name, n in self.causes[vendor].items() if n]
             why = (
                 f"; possible offers taken out by {', '.join(causes)}"
                 if causes
                 else "; it has no SKU with a response"
             )
             raise InfeasibleError(
-                f"promotions: vendor {vendor} was promised {promised} offers, but only {left} can be made{why}. "
-                "Promise fewer, or loosen one of these rules."
+                f"promotions: vendor {vendor} was promised {promised} offers, but only {self.left[vendor]} can be "
+                f"made{why}. Promise fewer, or loosen one of these rules."
             )
 
 

@@ -259,7 +259,10 @@ def _calendar(promotions: pd.DataFrame, cluster: str) -> Markup:
 def _members(trade: pd.DataFrame, key: NeighbourhoodKey, members: pd.DataFrame, names: pd.Series) -> Table:
     """Return the cluster's stores, each a link that shows it on the map, with where its trade comes from."""
     shares = trade.pivot(index="store_id", columns="supergroup", values="share").fillna(0.0)
-    shares_of = {str(store): row.to_dict() for store, row in shares.iterrows()}
+    shares_of = {
+        str(store): {str(code): float(share) for code, share in row.items()}
+        for store, row in shares.iterrows()
+    }
     draw = _share_words if len(shares) > _MOST_BARS else _share_cell
     heads = [Column("Store")]
     if len(shares):
