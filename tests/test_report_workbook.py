@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 import zipfile
 
@@ -12,6 +13,7 @@ import report_fixture
 
 from geomarket.errors import MissingDataError, TableError
 from geomarket.report import read_decisions, write_workbook
+from geomarket.report.sheets import plan_sheets
 from geomarket.report.workbook import _shown_as, looks_like_formula
 
 SHEETS = [
@@ -321,3 +323,21 @@ def test_other_files_are_named(tmp_path):
     book.save(tmp_path / "other.xlsx")
     with pytest.raises(TableError, match="no column 'Product', 'Plan'"):
         read_decisions(tmp_path / "other.xlsx")
+
+
+def test_waiting_changes_too_many_to_list_are_left_to_the_tables(plan, monkeypatch):
+    changes = plan.ranges.changes.copy()
+    moved = changes.index[changes["action"] != "keep"]
+    changes.loc[moved[::2], "when"] = "waits"
+    changes.loc[moved[1::2], "when"] = "phase 1"
+    many, ranges = copy.copy(plan), copy.copy(plan.ranges)
+    object.__setattr__(ranges, "changes", changes)
+    object.__setattr__(many, "ranges", ranges)
+
+    def sheet():
+        return next(found for found in plan_sheets(many) if found.name == "Changes by store")
+
+    assert len(sheet().frame) == len(moved) > 2
+    monkeypatch.setattr("geomarket.report.sheets._MOST_CHANGES", 1)
+    assert set(sheet().frame["when"]) == {"phase 1"}
+    assert f"{len(moved[::2])} changes that wait" in sheet().intro

@@ -13,6 +13,7 @@ from geomarket.report.map import neighbourhood_key, trade_by_type
 from geomarket.report.measurement_sheets import measurement_sheets
 from geomarket.report.promotions import promotion_sheets
 from geomarket.report.range_sheets import range_sheets
+from geomarket.report.ranges import WAITS
 from geomarket.report.sheet_types import Field, Sheet
 from geomarket.report.store_groups import store_group_sheets
 from geomarket.report.validation import doubted_sheets
@@ -31,6 +32,7 @@ __all__ = [
 DECISIONS = ("accept", "reject", "override")
 OWN_CHOICES = ("list", "delist")
 RANGE_SHEET = "Range by cluster"
+_MOST_CHANGES = 200_000
 
 
 def plan_sheets(plan: Any) -> list[Sheet]:
@@ -176,6 +178,14 @@ def _changes_by_store(plan: Any) -> Sheet:
     per = _per(plan)
     changes = plan.ranges.changes
     frame = changes[changes["action"] != "keep"].copy()
+    intro = "What each store lists or delists against today."
+    waiting = frame["when"] == WAITS
+    if len(frame) > _MOST_CHANGES and waiting.any():
+        intro += (
+            f" {int(waiting.sum()):,} changes that wait for a trial are too many to list here: they are in "
+            "tables/changes.parquet."
+        )
+        frame = frame[~waiting]
     products = plan.market.products.drop_duplicates("sku").set_index("sku")["name"]
     frame["store_name"] = frame["store_id"].map(_names(plan))
     frame["product"] = frame["sku"].map(products)
@@ -197,7 +207,7 @@ def _changes_by_store(plan: Any) -> Sheet:
         Field("margin", f"Margin a {per}", "money", f"Expected margin a {per} in this store while listed."),
         Field("reason", "Why", "wide", "Reason in words."),
     ]
-    return Sheet("Changes by store", "What each store lists or delists against today.", frame, fields)
+    return Sheet("Changes by store", intro, frame, fields)
 
 
 def _skipped_sheet(plan: Any, name: str, stage: str) -> Sheet:
