@@ -225,6 +225,8 @@ def test_verdict_and_figures_quoted_never_contradict_each_other():
         else:
             assert row["net_low"] > 0 and verdict.low == row["low"]
             assert "lower end is above zero" in verdict.explanation[1]
+            edge = row["n_clusters"] == 8 and picked == len(table) - 2
+            assert ("more clusters may bring more" in verdict.explanation[0]) == edge
         better = table.iloc[1:].loc[table["net_low"].iloc[1:] > 0, "label"]
         if verdict.kind == "national" and len(better):
             assert "known only afterwards" in verdict.explanation[1]

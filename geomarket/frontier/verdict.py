@@ -183,13 +183,23 @@ class _Words:
             "standard error"
         )
         if self.chosen == self.picked:
-            return f"{first}."
+            return f"{first}.{self._edge()}"
         if self.chosen == 0:
             return f"{first}; but neither it nor a smaller number surely pays on the third part."
         smaller = self._row(self.chosen)["label"]
         return (
             f"{first}; as that does not surely pay on the third part, the next smaller number that does is taken: "
             f"{smaller}."
+        )
+
+    def _edge(self) -> str:
+        """Say so where the number chosen is the largest tried: the best may lie beyond."""
+        numbers = self.table["n_clusters"].tolist()
+        if self.chosen != len(numbers) - 2 or numbers[-1] - numbers[-2] < 2:
+            return ""
+        return (
+            f" No number between {numbers[-2]} and a range for every store was tried: more clusters may bring more "
+            "(max_clusters)."
         )
 
     def worth(self) -> str:
