@@ -36,16 +36,16 @@ def make(folder: Path, lines: int) -> tuple[int, int]:
     """Write the Parquet files of a retailer; return its stores and customers."""
     rng = np.random.default_rng(0)
     n_stores, customers = max(lines // LINES_A_STORE, 1), max(lines // LINES_A_CUSTOMER, 1_000)
-    ids = np.char.add("C", np.arange(customers).astype(str).astype("U8"))
+    ids = _names("C", customers)
     home = np.arange(customers) % n_stores
     cells = 613_000_000_000_000_000 + home * CELLS_A_STORE + rng.zipf(1.3, customers) % CELLS_A_STORE
     customer_table = pa.table({"customer_id": ids, "cell": cells.astype("int64")})
     pq.write_table(customer_table, folder / "customers.parquet")
-    skus = np.char.add("S", np.arange(SKUS).astype(str))
+    skus = _names("S", SKUS)
     category = np.char.add("category ", (np.arange(SKUS) % CATEGORIES).astype(str))
     pq.write_table(pa.table({"sku": skus, "category": category}), folder / "products.parquet")
     (folder / "lines").mkdir()
-    stores = np.char.add("T", np.arange(n_stores).astype(str))
+    stores = _names("T", n_stores)
     for number, start in enumerate(range(0, lines, CHUNK)):
         n = min(CHUNK, lines - start)
         sku = (SKUS * rng.beta(0.6, 2.5, n)).astype("int64")
@@ -57,7 +57,7 @@ def make(folder: Path, lines: int) -> tuple[int, int]:
             "basket_id": (start + np.arange(n)) // 8,
             "store_id": _named(home[who], stores),
             "date": FIRST_DAY + rng.integers(0, DAYS, n).astype("timedelta64[D]"),
-            "channel": _named(np.zeros(n), np.array(["store"])),
+            "channel": _named(np.zeros(n), pa.array(["store"])),
             "sku": _named(sku, skus),
             "units": units,
             "revenue": pa.array(cents / 100.0).cast(pa.decimal128(18, 2), safe=False),
@@ -66,8 +66,13 @@ def make(folder: Path, lines: int) -> tuple[int, int]:
     return n_stores, customers
 
 
-def _named(codes: np.ndarray, names: np.ndarray) -> pa.Array:
+def _named(codes: np.ndarray, names: pa.Array) -> pa.Array:
     return pa.DictionaryArray.from_arrays(codes.astype("int32"), names).cast(pa.string())
+
+
+def _names(letters: str, n: int) -> pa.Array:
+    # By way of a list: of millions of numpy texts Arrow makes several chunks, which a dictionary can't have.
+    return pa.array([f"{letters}{number}" for number in range(n)], pa.string())
 
 
 def by_geomarket(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
