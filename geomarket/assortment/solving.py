@@ -199,6 +199,8 @@ def solve_here(
         If HiGHS fails, or returns a point that violates the program.
     """
     search = _Search(program, options or SolverOptions(), report or (lambda kind, what: None))
+    if not np.isfinite(program.cost).all():  # the solver would look for ever
+        raise SolverError("A value of the program is no number; please report this with the input.")
     if program.cost.size == 0:
         search.offer(np.zeros(0))
         return search.result()

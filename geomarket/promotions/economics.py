@@ -67,6 +67,7 @@ def offer_options(
         lower 90 % bound of the response), chance (that net is above 0), cost, and position t of the period. The dip is
         charged on the period after the offer, also where that is beyond the horizon.
     """
+    base = base.reset_index(drop=True)
     known = pd.MultiIndex.from_frame(base[["store_cluster", "category"]])
     effect = response.coefficients().reindex(known).reset_index(drop=True)
     spread = response.errors().reindex(known).fillna(0.0).reset_index(drop=True)
