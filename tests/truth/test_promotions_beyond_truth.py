@@ -27,7 +27,8 @@ from geomarket.promotions import (
     response_by_type,
     response_holdout,
 )
-from geomarket.promotions.planner import promotion_program
+from geomarket.promotions.economics import offer_options
+from geomarket.promotions.planner import _baseline, _options, _season_table, promotion_program
 from geomarket.promotions.search import OfferSearch
 from geomarket.simulate import simulate_market
 
@@ -426,3 +427,21 @@ def test_halo_and_estimated_cannibalisation_enter_the_waterfall_exactly() -> Non
     off = plan_promotions(response, demand, products, clusters, PromotionRules(halo=False), periods=PERIODS)
     assert (off.table["halo"] == 0).all()
     assert plan.table["net"].sum() > off.table["net"].sum()
+
+
+def test_options_are_those_of_their_own_rows_whatever_these_are_called() -> None:
+    demand, products, clusters = small_market()
+    response, rules = known_response(), PromotionRules()
+    base, earned, _ = _baseline(response, demand, products, clusters, None, rules)
+    calendar = [pd.Timestamp(period) for period in PERIODS]
+    season = _season_table(None, earned["category"], calendar)
+    one = offer_options(base, response, rules, calendar, season)
+    other = offer_options(base.set_index(np.arange(len(base)) + 7), response, rules, calendar, season)
+    assert one["net"].notna().all() and one["category"].nunique() == 2
+    pd.testing.assert_frame_equal(one, other)
+    offers = _options(base, response, rules, calendar, season, None, products, [])
+    kept = one.merge(
+        offers, on=["store_cluster", "sku", "t", "channel", "depth", "mechanic"], suffixes=("", "_kept")
+    )
+    assert len(kept) == len(offers) > 10 and offers["category"].nunique() == 2
+    assert kept["net"].to_numpy() == pytest.approx(kept["net_kept"].to_numpy())
