@@ -21,11 +21,13 @@ from geomarket.market.model import Variable
 from geomarket.planning import run_plan
 from geomarket.planning.campaigns import campaign_files, door_drop_list, store_prices, write_campaigns
 from geomarket.planning.catchment_details import CatchmentDetails, _edges_with_people
+from geomarket.planning.dictionary import table_dictionary
 from geomarket.planning.fairness import _by_cell, deprivation_variable, find_fairness
 from geomarket.planning.outputs import plan_tables, write_outputs
 from geomarket.planning.targeting import left_out_by_rules
 from geomarket.planning.whatifs import find_what_ifs
 from geomarket.report import render_report, write_workbook
+from geomarket.report.catchments import _store_table
 from geomarket.safeguards import exposure_ratio
 from geomarket.safeguards.protected import refuse_protected
 from geomarket.simulate import simulate_market
@@ -444,3 +446,15 @@ def test_summaries_and_figures_say_what_a_planner_needs(plan):
         lines = part.summary()
         assert lines and all(line.endswith((".", "!")) for line in lines), lines
         assert part.plot() is not None
+
+
+def test_other_bands_of_trade_areas_are_told_and_explained(plan):
+    details = plan.catchment_details
+    table = details.table.rename(columns=lambda name: name.replace("_50", "_60").replace("_90", "_85"))
+    other = dataclasses.replace(details, table=table.drop(columns=[c for c in table if c.endswith("_70")]))
+    assert other.bands == ["60", "85"]
+    assert other.summary()[0].startswith("60% of a typical store's trade")
+    meanings = table_dictionary({"catchment_stores": other.table})
+    assert (meanings.loc[meanings["column"].str.contains("_60|_85"), "meaning"] != "").all()
+    heads = {column.label for column in _store_table(other, str).columns}
+    assert {"60% within, km", "85% within, km"} <= heads

@@ -78,11 +78,17 @@ class CatchmentDetails(Result):
     notes: tuple[str, ...] = ()
     observed: pd.DataFrame = field(default_factory=pd.DataFrame)
 
+    @property
+    def bands(self) -> list[str]:
+        """The bands of the trade areas in per cent, as in the names of the columns."""
+        return [str(name).removeprefix("km_") for name in self.table if str(name).startswith("km_")]
+
     def summary(self) -> list[str]:
         """Return reach, strongest overlap and largest whitespace in words."""
+        band = "50" if "50" in self.bands else self.bands[0]
         lines = [
-            f"Half of a typical store's trade comes from within {self.table['km_50'].median():.1f} km "
-            f"({int(self.table['hexagons_50'].median())} hexagons)."
+            f"{'Half' if band == '50' else f'{band}%'} of a typical store's trade comes from within "
+            f"{self.table[f'km_{band}'].median():.1f} km ({int(self.table[f'hexagons_{band}'].median())} hexagons)."
         ]
         if len(self.overlap):
             pair = self.overlap.iloc[0]

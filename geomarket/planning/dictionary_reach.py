@@ -40,7 +40,7 @@ COLUMNS_OF = {
         "demand": f"Trade expected of the store, {_MOVED}.",
         **{
             f"{who}{what}_{band}": f"{words} {band}% of its trade{seen}."
-            for band in (50, 70, 90)
+            for band in range(1, 101)
             for who, seen in (("", ", by the model"), ("observed_", ", by known customers' trips"))
             for what, words in (
                 ("km", "Distance in km that holds"),

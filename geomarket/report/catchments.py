@@ -206,6 +206,10 @@ def _distances(details: Any) -> Table | None:
     return frame_table(frame, "Trade by distance from the store", columns)
 
 
+def _part(band: str) -> str:
+    return "Half" if band == "50" else f"{band}%"
+
+
 def _store_table(details: Any, write: Callable[[Any], str]) -> Table | None:
     if details is None or details.table.empty:
         return None
@@ -223,11 +227,13 @@ def _store_table(details: Any, write: Callable[[Any], str]) -> Table | None:
     columns: dict[str, Any] = {
         "name": ("Store", "main", None),
         "demand": ("Expected trade", "number", write),
-        "km_50": ("Half within, km", "number", km),
-        "km_90": ("90% within, km", "number", km),
     }
-    if frame.get("observed_km_50", pd.Series(dtype=float)).notna().any():
-        columns["observed_km_50"] = ("Half of known trips, km", "number", km)
+    bands = [str(name).removeprefix("km_") for name in frame if str(name).startswith("km_")]
+    for band in dict.fromkeys((*bands[:1], *bands[-1:])):
+        columns[f"km_{band}"] = (f"{_part(band)} within, km", "number", km)
+    for band in bands[:1]:
+        if frame.get(f"observed_km_{band}", pd.Series(dtype=float)).notna().any():
+            columns[f"observed_km_{band}"] = (f"{_part(band)} of known trips, km", "number", km)
     columns |= {
         "overlap_with": ("Overlaps most with", "text", None),
         "twin": ("Most alike", "text", None),

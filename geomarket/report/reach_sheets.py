@@ -33,7 +33,8 @@ def _trade_areas(plan: Any) -> Sheet | None:
         Field("name", "Name", "text", "Name of the store."),
         Field("demand", "Expected trade", _trade_kind(plan), "Trade the catchment model expects."),
     ]
-    for band in ("50", "70", "90"):
+    bands = [str(name).removeprefix("km_") for name in details.table if str(name).startswith("km_")]
+    for band in bands:
         words = f"{band}% of its trade comes, by the model."
         fields += [
             Field(f"km_{band}", f"{band}% within, km", "number", f"Distance within which {words}"),
@@ -42,8 +43,16 @@ def _trade_areas(plan: Any) -> Sheet | None:
         ]
     seen = "of known customers' trips; empty where too few."
     fields += [
-        Field("observed_km_50", "Known trips: half, km", "number", f"Distance that holds half {seen}"),
-        Field("observed_km_90", "Known trips: 90%, km", "number", f"Distance that holds 90% {seen}"),
+        *(
+            Field(
+                f"observed_km_{band}",
+                f"Known trips: {part}, km",
+                "number",
+                f"Distance that holds {part} {seen}",
+            )
+            for band in dict.fromkeys((*bands[:1], *bands[-1:]))
+            for part in ["half" if band == "50" else f"{band}%"]
+        ),
         Field("overlap_with", "Overlaps most with", "text", "Own store that lives most on the same places."),
         Field("overlap", "Overlap", "share", "How much of the two trade areas is the same."),
         Field("twin", "Most alike", "text", "Own store most like it in who shops there."),
