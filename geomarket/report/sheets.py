@@ -179,7 +179,7 @@ def _changes_by_store(plan: Any) -> Sheet:
     changes = plan.ranges.changes
     frame = changes[changes["action"] != "keep"].copy()
     intro = "What each store lists or delists against today."
-    waiting = frame["when"] == WAITS
+    waiting = frame.get("when", pd.Series("", index=frame.index)) == WAITS
     if len(frame) > _MOST_CHANGES and waiting.any():
         intro += (
             f" {int(waiting.sum()):,} changes that wait for a trial are too many to list here: they are in "
