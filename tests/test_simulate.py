@@ -18,10 +18,11 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
 
 from geomarket.errors import SettingsError
-from geomarket.market import load_market
+from geomarket.market import load_market, parse_settings, read_settings
 from geomarket.market.connection import BASKETS_SCHEMA, SALES_SCHEMA
 from geomarket.market.contract import TABLES
 from geomarket.market.model import Market
+from geomarket.planning import DEMO_SETTINGS
 from geomarket.simulate import SimulatedTruth, simulate_market, write_simulated_market
 from geomarket.simulate.geography import build_city, km_between
 
@@ -647,6 +648,9 @@ def test_files_of_a_simulated_market_hold_the_same_market(
             check_index_type=False,
         )
     assert market.quarantine.empty
+    demo, written = parse_settings(DEMO_SETTINGS["simulated"]), read_settings(plan)
+    for section in ("assortment", "frontier", "promotions", "targeting"):
+        assert getattr(written, section) == getattr(demo, section), section
     monkeypatch.setattr("geomarket.market.scratch.LARGE", 1)
     monkeypatch.setattr("geomarket.market.scratch.PART", 300)
     in_parts = load_market(plan, today=dt.date(2024, 1, 1))

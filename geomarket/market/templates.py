@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import shapely
 
-from geomarket.errors import SettingsError
+from geomarket.market.new_folder import new_folder
 from geomarket.market.plan_template import plan_toml
 
 __all__ = ["write_template"]
@@ -98,21 +98,13 @@ def write_template(folder: str | Path) -> Path:
     SettingsError
         If the folder has something in it, or can't be written to. Give another name.
     """
-    folder = Path(folder)
-    try:
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise SettingsError(f"{folder} is there already and not an empty folder. Give a new name.")
-        folder.mkdir(parents=True, exist_ok=True)
+    with new_folder(folder) as made:
         town = _Town.build()
         for name, frame in town.tables().items():
-            frame.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
-        (folder / "areas.geojson").write_text(town.areas.to_json(drop_id=True), encoding="utf-8")
-        plan = folder / "plan.toml"
+            frame.to_csv(made / f"{name}.csv", index=False, lineterminator="\n")
+        (made / "areas.geojson").write_text(town.areas.to_json(drop_id=True), encoding="utf-8")
+        plan = made / "plan.toml"
         plan.write_text(_plan(town), encoding="utf-8")
-    except OSError as err:
-        raise SettingsError(
-            f"{folder} can't be written to ({err.strerror or err}). Give another name."
-        ) from err
     return plan
 
 

@@ -24,6 +24,8 @@ from geomarket.promotions.search import OfferSearch
 
 __all__ = ["PromotionPlan", "plan_promotions"]
 
+_PLACE = ("store_cluster", "sku", "t", "channel")
+
 _log = logging.getLogger(__name__)
 
 PLAN_COLUMNS = [
@@ -331,9 +333,6 @@ def _options(
     tally.tell()
     offers = pd.concat(kept, ignore_index=True)
     return offers.sort_values([*_PLACE, "depth", "mechanic"], ignore_index=True)
-
-
-_PLACE = ("store_cluster", "sku", "t", "channel")
 
 
 def _not_allowed(

@@ -228,7 +228,7 @@ def _store_table(details: Any, write: Callable[[Any], str]) -> Table | None:
         "name": ("Store", "main", None),
         "demand": ("Expected trade", "number", write),
     }
-    bands = [str(name).removeprefix("km_") for name in frame if str(name).startswith("km_")]
+    bands = details.bands
     for band in dict.fromkeys((*bands[:1], *bands[-1:])):
         columns[f"km_{band}"] = (f"{_part(band)} within, km", "number", km)
     for band in bands[:1]:

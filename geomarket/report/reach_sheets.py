@@ -33,7 +33,7 @@ def _trade_areas(plan: Any) -> Sheet | None:
         Field("name", "Name", "text", "Name of the store."),
         Field("demand", "Expected trade", _trade_kind(plan), "Trade the catchment model expects."),
     ]
-    bands = [str(name).removeprefix("km_") for name in details.table if str(name).startswith("km_")]
+    bands = details.bands
     for band in bands:
         words = f"{band}% of its trade comes, by the model."
         fields += [

@@ -11,8 +11,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from geomarket.errors import SettingsError
 from geomarket.market.model import AreaLayer
+from geomarket.market.new_folder import new_folder
 from geomarket.market.plan_template import plan_toml
 from geomarket.simulate.census import area_layers
 from geomarket.simulate.demand import build_demand
@@ -29,8 +29,14 @@ from geomarket.simulate.world import FIRST_DAY, people_of, relative_taste, weeks
 
 __all__ = ["write_simulated_market"]
 
-_COSTS = {
-    "assortment": {"core_share": 0.3, "cost_per_range": 1000.0, "cost_per_change": 60.0, "min_stores": 3},
+_AS_THE_DEMO: dict[str, dict[str, object]] = {
+    "assortment": {
+        "space": "width_cm",
+        "core_share": 0.3,
+        "cost_per_range": 1000.0,
+        "cost_per_change": 60.0,
+        "min_stores": 3,
+    },
     "frontier": {"cost_per_cluster": 8000.0},
     "promotions": {"contact_cost": 4.0, "display_cost": 3.0, "funding_share": 0.4},
     "targeting": {"cost_per_door": 0.02},
@@ -82,16 +88,8 @@ def write_simulated_market(
     (40, True)
     """
     settings = SimulationSettings(n_customers, n_stores, n_skus, weeks, seed, localisation)
-    folder = Path(folder)
-    try:
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise SettingsError(f"{folder} is there already and not an empty folder. Give a new name.")
-        folder.mkdir(parents=True, exist_ok=True)
-        return _Writing(folder, settings, on_store or (lambda done, of: None)).everything()
-    except OSError as err:
-        raise SettingsError(
-            f"{folder} can't be written to ({err.strerror or err}). Give another name."
-        ) from err
+    with new_folder(folder) as made:
+        return _Writing(made, settings, on_store or (lambda done, of: None)).everything()
 
 
 class _Writing:
@@ -164,7 +162,7 @@ class _Writing:
                 "currency": "€",
                 "period": "week",
             },
-            **_COSTS,
+            **_AS_THE_DEMO,
         }
         areas = [
             _area_settings(layer, path) for layer, path in zip(layers, ("areas.parquet", "wards.parquet"))
