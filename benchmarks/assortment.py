@@ -2,13 +2,13 @@
 
 Usage: python benchmarks/assortment.py [--write] [--seeds 3] [--cold 180] [--only substitution facings choice]
 
-Two kinds of instance, one planogram per store cluster, 20 % of the range common to all clusters, every SKU listed in
+Two kinds of instance, one planogram per store cluster, 20% of the range common to all clusters, every SKU listed in
 at least 3 clusters' stores or in none:
 
 * substitution: 20 clusters x 300 SKUs, six substitutes each; counted places;
 * facings: 20 clusters x 2,000 SKUs x up to 4 facings; shelf width.
 
-"Tight" has room for 15 % of the SKUs, "loose" for 45 %. The cold run gets the same matrix (without cuts) in one HiGHS
+"Tight" has room for 15% of the SKUs, "loose" for 45%. The cold run gets the same matrix (without cuts) in one HiGHS
 call with the same gap and one thread, in a process that is killed 30 s past its limit. "Textbook" is the cold run of
 the usual formulation of substitution: a column z <= x_j, z <= 1 - x_i for each ordered pair.
 

@@ -77,7 +77,7 @@ def lifetime(panel: Any) -> list[str]:
         f"{len(before):,} households seen by {cut:%d %b %Y}; {check.weeks:.0f} weeks foretold ({took}).",
         "",
         f"* Trips: {check.ratio - 1:+.1%} of those made; rank correlation over households {check.spearman:.2f}.",
-        f"* Revenue: {whole['expected']:,.0f} dollars expected ({whole['low']:,.0f} to {whole['high']:,.0f} at 90 %), "
+        f"* Revenue: {whole['expected']:,.0f} dollars expected ({whole['low']:,.0f} to {whole['high']:,.0f} at 90%), "
         f"{came['came'].sum():,.0f} came ({whole['expected'] / came['came'].sum() - 1:+.1%}); rank correlation "
         f"{came[['revenue', 'came']].corr('spearman').iloc[0, 1]:.2f}.",
         f"* By tenths: the first foretold {ends.iloc[0]:+.0%}, the last {ends.iloc[-1]:+.0%} of the trips it made: households "

@@ -283,7 +283,7 @@ def part_launches() -> list[str]:
         figures = {"skus": found.skus, "pairs": found.pairs, "sold / forecast": found.ratio, "se": found.se}
         figures |= {
             "WMAPE after": found.wmape,
-            "in 90 % interval": found.coverage,
+            "in 90% interval": found.coverage,
             "Spearman of rates": found.spearman,
         }
         rows.append({"forecast by": label, **figures})

@@ -39,7 +39,7 @@ def geolift(home: str) -> list[str]:
     shuffled, shifted = conformal_p(values, 2, 90, shuffles=20_000), conformal_p(values, 2, 90)
     plain = found.placebo["effect"].to_numpy()
     rows = [
-        ("lift", "5.4 %", f"{100 * found.lift:.2f} %"),
+        ("lift", "5.4%", f"{100 * found.lift:.2f}%"),
         ("effect a market and day (ATT)", "155.556", f"{found.effect:.3f}"),
         ("incremental, both markets, 15 days", "4,667", f"{found.incremental:,.1f}"),
         ("error before the test over that of an even mix (scaled L2)", "0.1636", f"{found.fit:.4f}"),
@@ -51,9 +51,9 @@ def geolift(home: str) -> list[str]:
             f"{found.p:.2f}",
         ),
         (
-            "90 % interval of the lift, by those pairs",
+            "90% interval of the lift, by those pairs",
             "–",
-            f"{100 * found.lift_low:.1f} % to {100 * found.lift_high:.1f} %",
+            f"{100 * found.lift_low:.1f}% to {100 * found.lift_high:.1f}%",
         ),
     ]
     return [
@@ -67,7 +67,7 @@ def geolift(home: str) -> list[str]:
         "",
         f"The lift is {abs(100 * found.lift - 5.4):.2f} points from the published figure, which is rounded; effect, sum and fit",
         "agree to all digits published: both take off each city's mean before the test and mix cities with weights on the",
-        "simplex, and the best mix is unique. GeoLift's ridge variant (5.5 %, 156.805, 4,704, 0.1626) lets weights go",
+        "simplex, and the best mix is unique. GeoLift's ridge variant (5.5%, 156.805, 4,704, 0.1626) lets weights go",
         "negative to fit a little closer; we don't, because such a mix extrapolates.",
         "",
         "The p differ because they ask different things. The published one shuffles days, which takes one day's gap to say",
@@ -87,7 +87,7 @@ def geolift(home: str) -> list[str]:
 def coverage() -> list[str]:
     rng = np.random.default_rng(2024)
     lines = [
-        "## Coverage of 90 % intervals and power, simulated stores with slow drift (2,000 tests each, 3 % effect, 13 weeks)",
+        "## Coverage of 90% intervals and power, simulated stores with slow drift (2,000 tests each, 3% effect, 13 weeks)",
         "",
         "| pairs | Student's t | sign flips | weekly rows as independent | power, simulated | power, formula |",
         "|---|---|---|---|---|---|",
@@ -136,7 +136,7 @@ def synthetic_coverage() -> list[str]:
             low, high = rank_interval(found, placebo, 0.9, scale)
             inside[name].append(bool(low <= 2.0 <= high))
     lines = [
-        "## Coverage of 90 % placebo intervals of synthetic control (1,000 simulated panels of 40 markets)",
+        "## Coverage of 90% placebo intervals of synthetic control (1,000 simulated panels of 40 markets)",
         "",
     ]
     lines += [f"* {name}: {np.mean(values):.3f}" for name, values in inside.items()]

@@ -98,7 +98,7 @@ def main() -> None:
             "Planned on the first, chosen on the second, reported on the third; gain a year over one range, as a share "
             "of its margin. No new-listing discount; a cluster costs $15,000 a year.",
             "",
-            "| ranges | in sample | choosing | reporting | 90 % interval | net a year | chosen |",
+            "| ranges | in sample | choosing | reporting | 90% interval | net a year | chosen |",
             "|---|---|---|---|---|---|---|",
         ]
         for row in found.table.to_dict("records"):

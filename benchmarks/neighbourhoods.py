@@ -124,7 +124,7 @@ def top() -> list[str]:
     return [
         *table(rows),
         "",
-        f"Five seeds: WCSS within {100 * (values.max() / values.min() - 1):.4f} % of the best (asked: 0.1 %), at most "
+        f"Five seeds: WCSS within {100 * (values.max() / values.min() - 1):.4f}% of the best (asked: 0.1%), at most "
         f"{values.max():,.1f} (asked: {TARGET:,.0f}); smallest pairwise adjusted Rand index {min(pairs):.4f} (asked: "
         f"0.95), with scikit-learn's {min(adjusted_rand_score(a, peer.labels_) for a in ours):.4f}.",
         "",
@@ -176,7 +176,7 @@ def published() -> list[str]:
         rows.append(
             {
                 "nearest published centroid, density as": words,
-                "agrees": f"{100 * (found == truth).mean():.2f} %",
+                "agrees": f"{100 * (found == truth).mean():.2f}%",
                 "adjusted Rand index": adjusted_rand_score(truth, found),
             }
         )
@@ -184,7 +184,7 @@ def published() -> list[str]:
     return [
         *table(rows),
         "",
-        "Asked: 86.6 %. Density as people per km² gives the published density centroids to 0.01 from the published "
+        "Asked: 86.6%. Density as people per km² gives the published density centroids to 0.01 from the published "
         "labels; times 100 does not, but is what the WCSS targets were measured with.",
         "",
         f"A fresh 8-means (WCSS {fresh.wcss:,.1f}) against the published supergroups: adjusted Rand index "

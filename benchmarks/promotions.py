@@ -6,7 +6,7 @@ Usage: python benchmarks/promotions.py [--write] [--only journey|week|month|stor
 * week: spirits orders of central Iowa, store x item x week, against the state's temporary price cuts (the same);
 * month: the whole state, store x item x month (the same);
 * stores: 83 stores x 11 brands x 121 weeks, simulated: accuracy and coverage over worlds, and time;
-* planner: 58,500 options to 0.1 %.
+* planner: 58,500 options to 0.1%.
 
 Every measurement runs in a process of its own. With --write the tables go to benchmarks/results/promotions.md.
 """
@@ -74,7 +74,7 @@ def report(response: Any, panel: pd.DataFrame, holdout: pd.DataFrame, watch: str
         "median",
         "middle half",
         "median standard error",
-        "told from nothing (90 %)",
+        "told from nothing (90%)",
     ]
     lines = [
         f"{len(panel):,} rows of the panel, {len(cuts[['sku', 'period']].drop_duplicates()):,} price cuts (SKU and "
@@ -241,7 +241,7 @@ def _iowa(
     if dip == "depth" and len(after):
         lines += [
             "",
-            f"Forward buying: the month after a cut of 10 %, orders change by "
+            f"Forward buying: the month after a cut of 10%, orders change by "
             f"{np.expm1(-after['estimate'].median() * np.log(0.9)):+.1%} in the median category.",
         ]
     return lines
@@ -272,7 +272,7 @@ def stores() -> list[str]:
         rows.append(
             (*error, covered, means["display"], means["mailer"], means["dip"], means.get("cross", np.nan))
         )
-    names = ["own", "pooled", "shrunk", "coverage of 90 %", "display", "leaflet", "dip", "cross-price"]
+    names = ["own", "pooled", "shrunk", "coverage of 90%", "display", "leaflet", "dip", "cross-price"]
     frame = pd.DataFrame(rows, columns=names)
     mean = pd.DataFrame([frame.mean().round(3), frame.std().round(3)]).round(3)
     mean.insert(0, "12 worlds", ["mean", "standard deviation"])
@@ -343,7 +343,7 @@ def planner() -> list[str]:
             (
                 f"{clusters * len(skus) * n_periods * len(depth) * 3:,}",
                 seed,
-                "none" if np.isinf(budget) else f"{budget:,.0f}, 30 % of it for leaflets",
+                "none" if np.isinf(budget) else f"{budget:,.0f}, 30% of it for leaflets",
                 f"{int(line['columns']):,}",
                 f"{line['gap']:.3%}",
                 line["status"],
@@ -354,7 +354,7 @@ def planner() -> list[str]:
     names = ["options", "seed", "budget", "options left", "gap", "status", "worst violation", "time"]
     return [
         "10 clusters x 75 SKUs x 26 weeks x 1 depth x 3 channels, and x 90 SKUs and 4 depths: every option is valued, "
-        "those that don't pay or are beaten outright are left out, the rest are binaries. Gap asked for: 0.1 %.",
+        "those that don't pay or are beaten outright are left out, the rest are binaries. Gap asked for: 0.1%.",
         "",
         *table(pd.DataFrame(rows, columns=names)),
     ]

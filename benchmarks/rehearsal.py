@@ -103,7 +103,7 @@ def main() -> None:
         )
     inside = ((rows["low"] <= rows["all phases: true"]) & (rows["all phases: true"] <= rows["high"])).sum()
     lines.append(
-        f"\nThe truth of all phases lies within the rehearsal's 90 % interval in {inside} of {len(rows)} worlds. What "
+        f"\nThe truth of all phases lies within the rehearsal's 90% interval in {inside} of {len(rows)} worlds. What "
         "waits for proof is where claims and rehearsal both run high: forecasts of SKUs that no store of the kind "
         "ever listed are wrong in every period alike, which is why those changes wait.\n"
     )

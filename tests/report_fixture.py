@@ -586,7 +586,7 @@ def _customers(rng: np.random.Generator, hexes: pd.DataFrame, neighbourhoods: An
     hide = table.index[-1:]
     table.loc[hide, ["customers", "penetration", "low", "high", "index", "index_low", "index_high"]] = np.nan
     table.loc[hide, "suppressed"] = "too few customers"
-    return SimpleNamespace(table=table, cells=cells, summary=lambda: ["12 % are customers."])
+    return SimpleNamespace(table=table, cells=cells, summary=lambda: ["12% are customers."])
 
 
 def _ranges(rng: np.random.Generator, products: pd.DataFrame, clusters: pd.DataFrame) -> Any:

@@ -47,7 +47,7 @@ def test_planted_pairs_come_first_and_chance_stays_at_one():
     assert top["lift"].to_numpy() == pytest.approx(0.65 / 0.3, rel=0.06)
     rest = found.table.iloc[2:]
     assert len(found.table) == 190
-    # 90 % intervals of 188 pairs without a tie: 3 standard errors of a share are 0.066
+    # 90% intervals of 188 pairs without a tie: 3 standard errors of a share are 0.066
     covered = ((rest["low"] <= 1) & (rest["high"] >= 1)).mean()
     assert abs(covered - 0.9) < 0.066
 

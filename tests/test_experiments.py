@@ -156,7 +156,7 @@ def test_the_power_table_agrees_with_the_design(design):
 
 
 def test_noise_is_judged_on_periods_the_pairs_were_not_matched_on(design):
-    # two stores' means over 13 and 26 weeks, each week with 4 % noise
+    # two stores' means over 13 and 26 weeks, each week with 4% noise
     expected = 0.04 * np.sqrt(2 * (1 / 13 + 1 / 26))
     assert design.sd == pytest.approx(expected, rel=0.35)
 

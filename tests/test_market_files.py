@@ -231,4 +231,4 @@ def test_zero_prices_of_products(tmp_path):
 def test_percentages_where_shares_belong(tmp_path):
     promotions = pd.DataFrame({"sku": ["01"], "period": ["2024-01-01"], "depth": [20]})
     found = refused(write_market(tmp_path, {"promotions": promotions}))
-    assert "promotions: depth" in found and "0.2 for 20 %" in found
+    assert "promotions: depth" in found and "0.2 for 20%" in found

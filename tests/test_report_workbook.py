@@ -29,7 +29,7 @@ SHEETS = [
     "Rows set aside",
     "Data dictionary",
 ]
-RISKY = ["=1+1", "+44 tea", "-20 % tea", "@home", "\t=1+1", '=HYPERLINK("x")', " =1"]
+RISKY = ["=1+1", "+44 tea", "-20% tea", "@home", "\t=1+1", '=HYPERLINK("x")', " =1"]
 
 
 def small_plan(**options):

@@ -73,7 +73,7 @@ def deal_phases(data: CategoryData, problem: RangeProblem, planned: Bools, rules
     """Deal a category's changes to phases, store by store.
 
     The listing that brings most is paired with the delistings that cost least and make room for it, then the next,
-    so every phase fits the space the store itself has. A pair waits for proof where, at the lower end of the 90 %
+    so every phase fits the space the store itself has. A pair waits for proof where, at the lower end of the 90%
     interval of what it brings, it does not earn the cost of its changes; demanded listings and forbidden SKUs never
     wait. A store may have less space than its planogram, or more: listings it has no room for yet, and delistings that
     only give space back, wait too. Where nothing is to wait for proof, they come last.

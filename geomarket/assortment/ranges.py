@@ -57,8 +57,8 @@ class RangePlan(Result):
         ``facings``: in the cluster's largest planogram.
         ``units``, ``margin`` a period, summed over the stores that are to list it (for a delisting: that list it
         today), with what moves to it from SKUs not listed (``units_transferred``, part of units). ``low``, ``high``:
-        bounds of the units, and ``margin_low``, ``margin_high`` of the margin: the stores' 90 % bounds added up, hence
-        wider than 90 % unless the stores err together; what moves over counts as expected.
+        bounds of the units, and ``margin_low``, ``margin_high`` of the margin: the stores' 90% bounds added up, hence
+        wider than 90% unless the stores err together; what moves over counts as expected.
         ``lift``: the SKU's share of the cluster's expected units in the category, over its share in the chain.
         ``rank``: place in the cluster by expected margin per space, 1 the best.
     changes : DataFrame

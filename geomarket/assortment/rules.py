@@ -105,7 +105,7 @@ class RangeRules:
         least). The changes worth most come first; without it they are all made at once. Unlike ``max_changes`` this
         never changes the range planned, only when each change is made.
     wait_for_proof : bool
-        A swap that does not earn ``change_cost`` at the lower end of its 90 % interval waits for a trial.
+        A swap that does not earn ``change_cost`` at the lower end of its 90% interval waits for a trial.
     max_facings : int
         Most facings of a SKU; each takes its width again (or a place, if counted).
     facing_returns : tuple of float

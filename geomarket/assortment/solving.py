@@ -45,7 +45,7 @@ class SolverOptions:
     Parameters
     ----------
     gap : float
-        Relative gap between incumbent and bound at which a solve may stop (0.001 = 0.1 %).
+        Relative gap between incumbent and bound at which a solve may stop (0.001 = 0.1%).
     time_limit : float
         Seconds for one program. When it strikes, the incumbent found so far comes back with its bound, and
         results may then differ between machines.

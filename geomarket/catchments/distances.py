@@ -32,7 +32,7 @@ def great_circle_km(
     Returns
     -------
     ndarray of float
-        Kilometres on a sphere of mean Earth radius (within 0.6 % of the ellipsoid).
+        Kilometres on a sphere of mean Earth radius (within 0.6% of the ellipsoid).
 
     Notes
     -----

@@ -52,7 +52,7 @@ def fit_log_centred(
     Warns
     -----
     FitWarning
-        More than 1 % of the pairs have no flow.
+        More than 1% of the pairs have no flow.
 
     Notes
     -----

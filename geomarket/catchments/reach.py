@@ -71,7 +71,7 @@ def store_reach(
     distance: str = "km",
     shares: Sequence[float] = (0.5, 0.7, 0.9),
 ) -> pd.DataFrame:
-    """Find the distance within which each store's nearest 50, 70 and 90 % of custom comes.
+    """Find the distance within which each store's nearest 50, 70 and 90% of custom comes.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ __all__ = ["trade_areas"]
 def trade_areas(
     demand: pd.DataFrame, value: str = "demand", bands: Sequence[float] = (0.5, 0.7, 0.9)
 ) -> pd.DataFrame:
-    """Find each store's smallest set of cells that holds 50, 70 and 90 % of its custom.
+    """Find each store's smallest set of cells that holds 50, 70 and 90% of its custom.
 
     Parameters
     ----------

@@ -43,7 +43,7 @@ class Demand(Result):
     ----------
     table : DataFrame
         One row per store × SKU with any trade, ordered by both: store_id, sku, category, listed (seen listed in the
-        window), units (mean expected units per period if listed), low, high (90 % interval of that mean, not of a
+        window), units (mean expected units per period if listed), low, high (90% interval of that mean, not of a
         single period's sales), margin (money per period at today's price and cost), family (where the figure
         comes from: "observed+shrunk" for listed pairs, else the chosen family), exposure (periods listed, 0 if
         not), transferable_share (share of the demand that would move to other SKUs; NaN until known).
@@ -232,7 +232,7 @@ def fit_demand(
     -----
     Posterior mean of a listed pair: (a + y) / (b + E) with a / b = size × rate × lift and a by variance components of
     held-out pairs, chance beyond Poisson counted as less evidence. Families are compared by the deviance that goes with
-    that variance. Intervals: 5 % and 95 % points of the gamma posterior of the mean (listed) and of the gamma spread of
+    that variance. Intervals: 5% and 95% points of the gamma posterior of the mean (listed) and of the gamma spread of
     true rates about forecasts (unlisted). They don't hold the uncertainty of sizes. Store × SKU tables are held in
     memory whole (8 bytes a cell, several at a time): above some 20 million cells fit chains or regions apart.
 
@@ -358,7 +358,7 @@ def _table(
 def _listed(
     pairs: Pairs, prior: np.ndarray, scatter: Sequence[Scatter]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return posterior mean and 90 % interval of the rates of listed pairs."""
+    """Return posterior mean and 90% interval of the rates of listed pairs."""
     mean, low, high = np.empty(len(pairs)), np.empty(len(pairs)), np.empty(len(pairs))
     for c, spread in enumerate(scatter):
         rows = np.flatnonzero(pairs.pair_category == c)
@@ -374,7 +374,7 @@ def _listed(
 def _unlisted_interval(
     pairs: Pairs, units: np.ndarray, scatter: Sequence[Scatter], factor_cv2: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the 90 % interval of the true rates about their forecasts, wider for SKUs few stores list."""
+    """Return the 90% interval of the true rates about their forecasts, wider for SKUs few stores list."""
     stores_listing = np.maximum(np.bincount(pairs.sku, minlength=pairs.shape[1]), 1)
     sold = np.maximum(np.bincount(pairs.sku, weights=pairs.units, minlength=pairs.shape[1]), 1.0)
     heterogeneity = np.array([s.heterogeneity for s in scatter])[pairs.category]

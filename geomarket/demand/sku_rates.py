@@ -252,7 +252,7 @@ def judged_interval(
 
 
 def _spread(ratio: np.ndarray, sku: np.ndarray) -> tuple[float, float]:
-    """Return the 5 % and 95 % points of the ratios, every SKU counting alike, moved out for their small number."""
+    """Return the 5% and 95% points of the ratios, every SKU counting alike, moved out for their small number."""
     n = len(np.unique(sku))
     weight = 1 / np.bincount(sku)[sku]
     order = np.argsort(ratio, kind="stable")

@@ -33,7 +33,7 @@ class Transference(Result):
     Attributes
     ----------
     table : DataFrame
-        category, share, se, low, high (90 %), pairs (store × SKU pairs it rests on), source ("learnt", "drawn" to the
+        category, share, se, low, high (90%), pairs (store × SKU pairs it rests on), source ("learnt", "drawn" to the
         other categories for want of evidence of its own, or "assumed").
     notes : tuple of str
         Why shares could not be learnt, where they couldn't.

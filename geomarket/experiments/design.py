@@ -60,7 +60,7 @@ class PairedDesign(Result):
     buffer_rings : int
         Rings of hexagons kept between any two units in the test.
     optimal : bool
-        Whether the choice of pairs is proven best, to 1 %, among alike partners.
+        Whether the choice of pairs is proven best, to 1%, among alike partners.
     random_state : int
         Seed of the draw.
     """

@@ -95,7 +95,7 @@ def sign_flip_interval(
     Returns
     -------
     low, high : float
-        Infinite where so few pairs can't give the level (4 pairs and fewer for 90 %).
+        Infinite where so few pairs can't give the level (4 pairs and fewer for 90%).
 
     Examples
     --------

@@ -142,7 +142,7 @@ def match_units(
     pairs : ndarray of int, shape (n_pairs, 2)
         Positions, the smaller first; ordered.
     optimal : bool
-        Whether the choice is proven best, to 1 %, among each unit's dozen most alike partners.
+        Whether the choice is proven best, to 1%, among each unit's dozen most alike partners.
 
     Raises
     ------

@@ -34,7 +34,7 @@ class PairedLift(Result):
     table : DataFrame
         kpi, lift, se, low, high, p (Student's t), flip_low, flip_high, flip_p (sign flips), pairs, groups, actual (of
         the test units over the test), incremental, incremental_low, incremental_high (same unit). Lifts are relative
-        (0.03: 3 %); ``se`` is on the log scale.
+        (0.03: 3%); ``se`` is on the log scale.
     pairs : DataFrame
         One row per pair and kpi: pair, test, control, kpi, before_test, after_test, before_control, after_control
         (means a period), difference (of logs: the test unit's change less its partner's).

@@ -22,7 +22,7 @@ def power_of(effect: float, sd: float, n_pairs: int, level: float = 0.9) -> floa
     Parameters
     ----------
     effect : float
-        True relative effect (0.03 for 3 %); pair differences are of logarithms.
+        True relative effect (0.03 for 3%); pair differences are of logarithms.
     sd : float
         Standard deviation of the pair differences without an effect; the standard error is sd / sqrt(n_pairs).
     n_pairs : int

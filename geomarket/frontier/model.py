@@ -47,7 +47,7 @@ class Frontier(Result):
     ----------
     table : DataFrame
         n_clusters, label, gain_in_sample (what the plan claims on the fold it was made on), gain_choice (on the fold
-        it is chosen on), gain_holdout with low and high (on the fold it is reported on; 90 % over stores), cost,
+        it is chosen on), gain_holdout with low and high (on the fold it is reported on; 90% over stores), cost,
         net, net_low, net_high, picked (by the choosing fold alone), chosen: money a year over one national range; the
         same over the national range's margin in columns ending in ``_share``; distinct_skus; net_choice,
         net_choice_low; trade_held (share of the reporting fold's actual margin that the ranges hold: no forecast in
@@ -174,7 +174,7 @@ def local_frontier(
     -----
     Choice: the smallest number of clusters that no larger number beats by more than one standard error of the paired
     difference over stores on the second fold, a form of the one-standard-error rule (Breiman et al. 1984). National is
-    left only if the lower end of the 90 % interval of the net gain on the third fold lies above zero; where it does
+    left only if the lower end of the 90% interval of the net gain on the third fold lies above zero; where it does
     not, the next smaller number for which it does is taken, else one national range. So a higher complexity cost never
     leads to more clusters. Intervals: Student's t over stores, taken as independent: what befalls all stores at once
     is not in them. The planner sees a third of the trade only, so a plan made on all of it will do somewhat

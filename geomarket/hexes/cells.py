@@ -225,7 +225,7 @@ def _cut_at_antimeridian(polygon: Any) -> Any:
 def cell_areas_km2(cells: npt.ArrayLike) -> FloatArray:
     """Area of each cell on the WGS 84 ellipsoid, km² (straight edges in EPSG:6933).
 
-    The same areas the interpolation uses; H3's own figure is for a sphere and differs by up to 1 %.
+    The same areas the interpolation uses; H3's own figure is for a sphere and differs by up to 1%.
 
     Examples
     --------

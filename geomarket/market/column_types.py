@@ -17,7 +17,7 @@ from geomarket.market.settings import TableSettings
 __all__ = ["caster_of", "check_types", "columns_of", "count_values", "cure_of", "naming_the_format"]
 
 _CURES = {
-    "depth": "Write a share: 0.2 for 20 % off.",
+    "depth": "Write a share: 0.2 for 20% off.",
     "lon": 'Are these metres of a grid? Then set crs = "EPSG:…".',
     "lat": 'Are these metres of a grid? Then set crs = "EPSG:…".',
     "units": "Units are whole: give packs or pieces, not weights.",

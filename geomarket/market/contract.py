@@ -237,7 +237,7 @@ _ALL = (
             Column("test", "id", True, doc="name of the test"),
             Column("kpi", "text", default="", doc="what was measured"),
             Column(
-                "promised", "number", nullable=True, above=-1, doc="change the plan promised, 0.03 for 3 %"
+                "promised", "number", nullable=True, above=-1, doc="change the plan promised, 0.03 for 3%"
             ),
             Column("lift", "number", True, above=-1, doc="change the test found"),
             Column("se", "number", True, above=0, doc="its standard error, log scale"),

@@ -380,7 +380,7 @@ class AssortmentSettings(Section):
     """Most of a store's range in a category that one phase lists, and delists: changes are dealt to phases, those worth
     most first; 1 makes them all at once. The range planned stays the same."""
     wait_for_proof: bool = True
-    """A swap that at the lower end of its 90 % interval does not earn cost_per_change is in no phase: it waits until a
+    """A swap that at the lower end of its 90% interval does not earn cost_per_change is in no phase: it waits until a
     trial proves it."""
     substitution: Literal["auto", "none"] | Share = "auto"
     """Share of an absent SKU's buyers who take another of the category: "auto" learns it from SKUs that came and went,

@@ -36,7 +36,7 @@ def plot_type(
     features : int
         How many variables are drawn, strongest first (in standard deviations between areas).
     style : {"bar", "radial"}
-        Bars on a log scale (half is as far from 100 as double) with 95 % intervals, or a radial chart
+        Bars on a log scale (half is as far from 100 as double) with 95% intervals, or a radial chart
         (which ends at 300, and says so where a bar would be longer).
     ax : matplotlib axes, optional
         Polar for the radial style.

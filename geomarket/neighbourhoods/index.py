@@ -63,7 +63,7 @@ def index_table(
     -------
     DataFrame
         code, level, variable, label, unit, mean, overall, index (100 = average of the typed areas: the mean of
-        a variable's indices weighted by ``base`` is 100), index_low and index_high (95 %), n_areas, base
+        a variable's indices weighted by ``base`` is 100), index_low and index_high (95%), n_areas, base
         (people or households it is a share of), strength and parent_strength (distance of the mean from the
         average, and from the parent's mean, in standard deviations between areas), protected, reliable.
 

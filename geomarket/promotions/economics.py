@@ -64,7 +64,7 @@ def offer_options(
     -------
     DataFrame
         One row per option with baseline_units, uplift_units, the columns of ``MONEY_COLUMNS``, net, net_low (at the
-        lower 90 % bound of the response), chance (that net is above 0), cost, and position t of the period. The dip is
+        lower 90% bound of the response), chance (that net is above 0), cost, and position t of the period. The dip is
         charged on the period after the offer, also where that is beyond the horizon.
     """
     base = base.reset_index(drop=True)
@@ -228,7 +228,7 @@ def _halo(offers: pd.DataFrame, uplift: Floats, gains: pd.DataFrame | None, seas
 def _risk(
     offers: pd.DataFrame, rules: PromotionRules, gains: pd.DataFrame | None, season: pd.DataFrame
 ) -> None:
-    """Add net at the worse end of the 90 % interval of the response, and the chance that net is above 0."""
+    """Add net at the worse end of the 90% interval of the response, and the chance that net is above 0."""
     lift, error = offers["log_lift"].to_numpy(), offers["log_error"].to_numpy()
     dip, net = offers["log_dip"].to_numpy(), offers["net"].to_numpy()
     width = stats.norm.ppf(0.95) * error

@@ -27,7 +27,7 @@ class PromotionPlan(Result):
     table : DataFrame
         One row per offer: store_cluster, sku, name, category, period, depth, mechanic, channel, stores, uplift_units,
         baseline_units, the waterfall incremental_margin - subsidised - cannibalised + halo - dip + funding -
-        contact_cost = net, net_low (net at the worse end of the response's 90 % interval), chance (that net is above
+        contact_cost = net, net_low (net at the worse end of the response's 90% interval), chance (that net is above
         0), promised (planned only because its vendor was promised it), offer_price (NaN where the mechanic has no one
         price), cost (use of the budget), reason.
     solver : DataFrame
@@ -38,7 +38,7 @@ class PromotionPlan(Result):
         scope, reason: what was not considered.
     rules : PromotionRules
     risk : dict
-        low, median, high (90 % interval of the plan's net) and chance (that it is above 0), over draws of the
+        low, median, high (90% interval of the plan's net) and chance (that it is above 0), over draws of the
         response in which a category's errors are the same in all store clusters. Empty for an empty plan.
     sources : dict
         cannibalisation: categories for which it was estimated; halo: number of effects on other categories in use.
@@ -85,7 +85,7 @@ class PromotionPlan(Result):
         if self.risk:
             lines.append(
                 f"As far as the response is known, net lies between {self.risk['low']:,.2f} and "
-                f"{self.risk['high']:,.2f} (90 %); the chance that the plan pays is {self.risk['chance']:.0%}. "
+                f"{self.risk['high']:,.2f} (90%); the chance that the plan pays is {self.risk['chance']:.0%}. "
                 f"Every offer in it pays with a chance of at least {self.rules.confidence:.0%}."
             )
         promised = int(self.table["promised"].sum())

@@ -42,7 +42,7 @@ class Relationship(Result):
         One row per category on offer, category that gains (or loses), and kind: ``units`` (log units per expected log
         change of the offering category's own trade), ``mailer`` (log units when all of the offering category's usual
         trade is in the leaflet). ``estimate`` is shrunk to the mean over all pairs of that kind; ``raw`` is the pair's
-        own; ``low``, ``high``: 90 % interval; ``known``: told apart from nothing with at most 10 % false discoveries
+        own; ``low``, ``high``: 90% interval; ``known``: told apart from nothing with at most 10% false discoveries
         over all pairs (Benjamini and Hochberg, 1995). Only those are planned with.
     cannibalisation : DataFrame
         category, share (of an offer's extra units that the category does not keep: other SKUs of it lose them), se,

@@ -43,7 +43,7 @@ class StoreResponse(Result):
     Attributes
     ----------
     table : DataFrame
-        One row per store, SKU and term (price, display, mailer, dip): estimate, se, low, high (90 %), raw and raw_se
+        One row per store, SKU and term (price, display, mailer, dip): estimate, se, low, high (90%), raw and raw_se
         (the pair's own; NaN where it has too few offers), form ("log" or "poisson").
     means : DataFrame
         store_cluster, category, term, estimate, se, own_variation: the pooled estimates by store cluster, cross-price
@@ -117,7 +117,7 @@ def fit_store_response(
     """Estimate the response of every store and SKU and shrink it to its store cluster's mean, never to zero.
 
     First the response common to a category in a store cluster is fitted with effects for each pair and each period;
-    then each pair's own deviation, the period effects taken as known: least squares of log units where at most 5 % of
+    then each pair's own deviation, the period effects taken as known: least squares of log units where at most 5% of
     the pair's periods are without a sale, a Poisson fit otherwise. Estimates of one SKU in one cluster are shrunk to
     their mean by empirical Bayes (how far stores spread around it is taken as the same for all SKUs of the category
     in the cluster), that mean to the category's in the cluster. Intervals count that means and spread

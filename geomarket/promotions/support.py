@@ -210,7 +210,7 @@ def cautions(panel: pd.DataFrame, means: pd.DataFrame) -> tuple[str, ...]:
     vague = price[price["estimate"] + 1.645 * price["se"] > 0]
     if len(vague):
         found.append(
-            f"A price cut's effect can't be told from none in {', '.join(vague['category'].astype(str))} (90 % "
+            f"A price cut's effect can't be told from none in {', '.join(vague['category'].astype(str))} (90% "
             "interval reaches zero)."
         )
     caution = _one_depth_only(panel)

@@ -370,8 +370,8 @@ def _response_sheet(response: Any) -> Sheet:
             "price: log units per log price; display, mailer, mechanic: log units; dip: log units in the period after.",
         ),
         Field("estimate", "Estimate", "number", "Shrunk towards the category's mean."),
-        Field("low", "Low", "number", "Low end of the 90 % interval."),
-        Field("high", "High", "number", "High end of the 90 % interval."),
+        Field("low", "Low", "number", "Low end of the 90% interval."),
+        Field("high", "High", "number", "High end of the 90% interval."),
         Field("n", "Offers", "count", "Offers behind the cluster's own estimate."),
         Field("raw", "Own estimate", "number", "Before it is shrunk; empty where there is too little."),
     ]
@@ -391,10 +391,10 @@ def _effects_sheet(related: Any) -> Sheet:
             "in the leaflet.",
         ),
         Field("estimate", "Estimate", "number", "Shrunk towards the mean of all pairs."),
-        Field("low", "Low", "number", "Low end of the 90 % interval."),
-        Field("high", "High", "number", "High end of the 90 % interval."),
+        Field("low", "Low", "number", "Low end of the 90% interval."),
+        Field("high", "High", "number", "High end of the 90% interval."),
         Field(
-            "known", "Known", "flag", "Told apart from nothing, with at most 10 % false finds over all pairs."
+            "known", "Known", "flag", "Told apart from nothing, with at most 10% false finds over all pairs."
         ),
     ]
     intro = "What a category's promotions do to other categories, from stores with and without them at the same time."

@@ -44,7 +44,7 @@ def simulate_market(
     ----------
     n_customers : int
         Card customers, 100 to 5,000,000. The city grows where they would be more than a quarter of it, and all
-        trade where they would make more than 35 % of it.
+        trade where they would make more than 35% of it.
     n_stores : int
         Own stores, 4 to 2,000. Competitors number 1.3 times as many.
     n_skus : int

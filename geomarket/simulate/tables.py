@@ -113,7 +113,7 @@ def yearly_totals(
     """Return store_id, year, revenue: own stores as sold, competitors as a market researcher would estimate them.
 
     A week belongs to the year of its Monday. Competitors take the same money per unit of Huff demand as the chain,
-    known to within about 8 %.
+    known to within about 8%.
 
     Parameters
     ----------

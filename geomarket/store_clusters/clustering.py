@@ -31,7 +31,7 @@ class ClusterRange(Result):
     ----------
     table : DataFrame
         n_clusters, explained (share of the variance of the weighted features), silhouette, bootstrap_ari (mean
-        agreement with clusterings of resampled stores), ari_low (its 10 % quantile), smallest (stores in the
+        agreement with clusterings of resampled stores), ari_low (its 10% quantile), smallest (stores in the
         smallest cluster), chosen.
     labels : dict of int to Series
         Number of clusters -> store_cluster by store_id (index).

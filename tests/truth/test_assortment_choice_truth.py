@@ -91,7 +91,7 @@ def test_revenue_order_is_optimal_for_the_plain_logit() -> None:
 
 
 def test_revenue_order_is_not_optimal_with_costs_or_types() -> None:
-    """T7.6: instances where it loses more than 2 %, of one type with listing cost and of several without."""
+    """T7.6: instances where it loses more than 2%, of one type with listing cost and of several without."""
     worst = {}
     for name, types, full in (("cost", 1, True), ("types", 4, False)):
         losses = []

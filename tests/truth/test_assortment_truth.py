@@ -207,7 +207,7 @@ def test_limits_equal_enumeration(seed: int) -> None:
 
 
 def test_search_alone_is_feasible_and_near() -> None:
-    """Add, drop and swap from a worthless relaxation: every rule holds, and the mean loss stays under 6 %."""
+    """Add, drop and swap from a worthless relaxation: every rule holds, and the mean loss stays under 6%."""
     loss = []
     for seed in range(30):
         problem = small_problem(400 + seed, widths=bool(seed % 2))

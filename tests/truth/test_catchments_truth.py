@@ -152,7 +152,7 @@ def test_own_customers_alone_are_enough_for_the_exponents():
 
 
 def test_intervals_cover_the_truth_about_as_often_as_they_say():
-    # 60 worlds × 3 terms; 90 % intervals: 3 binomial standard errors of 180 draws is 0.067
+    # 60 worlds × 3 terms; 90% intervals: 3 binomial standard errors of 180 draws is 0.067
     covered = []
     for seed in range(60):
         _, stores, shares, flows = world(60, 12, trips=50, seed=100 + seed)
