@@ -83,9 +83,25 @@ def test_na_is_a_fine_identifier_but_no_number(tmp_path):
     stores = changed("stores", 0, store_id="NA", name="None", size_m2="NA")
     sales = tables()["sales"].replace({"store_id": {"007": "NA"}})
     market = load(write_market(tmp_path, {"stores": stores, "sales": sales}))
-    first = market.stores.iloc[0]
-    assert first["store_id"] == "NA" and first["name"] == "None" and np.isnan(first["size_m2"])
+    first = market.stores.set_index("store_id").loc["NA"]
+    assert first["name"] == "None" and np.isnan(first["size_m2"])
     assert market.quarantine.empty and market.sales.count().to_pyarrow().as_py() == 24
+
+
+def test_the_order_of_rows_means_nothing(tmp_path):
+    backwards = {name: tables()[name].iloc[::-1] for name in ("stores", "products", "sales")}
+    one = load(write_market(tmp_path, {}))
+    other = load(write_market(tmp_path, backwards))
+    for name in ("stores", "products"):
+        assert backwards[name].iloc[0, 0] != tables()[name].iloc[0, 0]
+        pd.testing.assert_frame_equal(getattr(one, name), getattr(other, name))
+
+
+def test_a_price_no_sum_can_hold_is_none(tmp_path):
+    market = load(write_market(tmp_path, {"products": changed("products", 0, cost="1e40", price="2e9")}))
+    assert market.products.loc[0, ["price", "cost"]].isna().all() and len(market.products) == 3
+    said = rows_of(market, "products", "set to missing").set_index("column")["message"]
+    assert "at most 1,000,000,000" in said["price"] and "to 1,000,000,000" in said["cost"]
 
 
 def test_a_competitor_that_is_an_own_store(tmp_path):

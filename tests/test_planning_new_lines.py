@@ -80,6 +80,20 @@ def test_the_settings_name_skus_that_are_new_indeed(market, plan):
     assert untouched[0] is plan.demand and untouched[1] is trade and untouched[2] == []
 
 
+def test_a_sku_that_cannot_be_valued_stays_where_it_is(market):
+    """A missing cost is no reason to delist what sells."""
+    whole = current_trade(market)
+    unknown = whole.products["sku"].iloc[[0, 3]].tolist()
+    costless = market.products["cost"].mask(market.products["sku"].isin(unknown))
+    trade = current_trade(dataclasses.replace(market, products=market.products.assign(cost=costless)))
+    assert set(whole.products["sku"]) - set(trade.products["sku"]) == set(unknown)
+    assert not set(unknown) & set(trade.today["sku"]) and not set(unknown) & set(trade.pairs["sku"])
+    said = [note for note in trade.notes if "stay where they are" in note]
+    assert f"2 SKUs ({', '.join(sorted(unknown))}) have no cost in products" in said[-1]
+    nobody = current_trade(dataclasses.replace(market, products=market.products.assign(cost=np.nan)))
+    assert len(nobody.products) == len(whole.products)
+
+
 def test_all_families_and_their_blend_are_weighed_by_default(market, plan):
     settings = parse_settings("")
     trade = current_trade(market)

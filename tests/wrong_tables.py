@@ -205,6 +205,10 @@ def wrong_in(plan: Plan, folder: Path) -> list[str]:
     ]
 
 
+SIZES = ("all", "S", "M", "L", "none")
+"""Tiers: from which size of planogram up a SKU is listed."""
+
+
 def _wrong_ranges(plan: Plan, tables: dict[str, pd.DataFrame]) -> list[str]:
     found = []
     chosen, changes, spaces = tables["assortment"], tables["changes"], tables["range_spaces"]
@@ -218,7 +222,7 @@ def _wrong_ranges(plan: Plan, tables: dict[str, pd.DataFrame]) -> list[str]:
         here = chosen[
             (chosen["store_cluster"] == space.store_cluster)
             & (chosen["category"] == space.category)
-            & (chosen["tier"] == space.tier)
+            & (chosen["tier"].map(SIZES.index) <= SIZES.index(space.tier))
             & chosen["status"].isin(["list", "keep"])
         ]
         width = here["facings"] if space.unit == "count" else here["facings"] * here["width_cm"]
@@ -228,12 +232,17 @@ def _wrong_ranges(plan: Plan, tables: dict[str, pd.DataFrame]) -> list[str]:
             found.append(
                 f"{space.store_cluster} {space.category}: {width.sum()} in a space of {space.capacity}"
             )
-    today = changes[changes["action"].isin(["keep", "delist"])]
-    listed = tables["demand"][tables["demand"]["listed"]]
-    in_plan = listed["store_id"].isin(changes["store_id"]) & listed["category"].isin(changes["category"])
-    if set(zip(today["store_id"], today["sku"])) != set(
-        zip(listed["store_id"][in_plan], listed["sku"][in_plan])
-    ):
+    # What sold in the last period is on the shelf today, and what never sold is not.
+    today = set(
+        changes.loc[changes["action"].isin(["keep", "delist"]), ["store_id", "sku"]].itertuples(
+            index=False, name=None
+        )
+    )
+    sold = plan.market.sales.select("store_id", "sku", "period").to_pandas()
+    sold = sold[sold["store_id"].isin(changes["store_id"]) & sold["sku"].isin(chosen["sku"])]
+    last = sold[sold["period"] == sold["period"].max()]
+    ever, lately = (set(zip(some["store_id"], some["sku"])) for some in (sold, last))
+    if not lately <= today <= ever:
         found.append("changes don't start from today's ranges")
     if changes.duplicated(["store_id", "sku"]).any():
         found.append("two orders for one SKU in one store")
@@ -299,7 +308,7 @@ def _wrong_offers(plan: Plan, tables: dict[str, pd.DataFrame]) -> list[str]:
 def _wrong_money(plan: Plan, path: Path) -> list[str]:
     """Units and revenue of the file, less the rows set aside, are those of the market; added here to the cent."""
     market = plan.market
-    raw = pd.read_csv(path, dtype=str, keep_default_na=False)
+    raw = pd.read_csv(path, dtype=str, keep_default_na=False, sep=None, engine="python")
     aside = market.quarantine[market.quarantine["table"] == "sales"]
     said = market.quality[market.quality["table"] == "sales"]
     if len(aside) and aside["row"].isna().any():

@@ -92,6 +92,11 @@ def fetch(expression: ir.Table) -> pd.DataFrame:
     # By way of Arrow: as pandas, ibis makes a Python object of every date.
     try:
         table = expression.to_pyarrow()
+    except (duckdb.ConversionException, duckdb.OutOfRangeException) as err:
+        raise TableError(
+            "sales, baskets or products: figures too large to be added up to the cent "
+            f"({' '.join(str(err).split())[:160]}). Look for extreme units, revenue, prices and costs."
+        ) from err
     except duckdb.Error as err:
         short = out_of_room("Adding up sales or baskets", err)
         if short is None:

@@ -15,6 +15,9 @@ __all__ = [
     "TableContract",
 ]
 
+_HIGHEST_PRICE = 1e9
+"""Of one unit, in any currency; what is higher could not be added up to the cent beside the others."""
+
 Kind = Literal["id", "text", "number", "whole", "money", "date", "flag", "lon", "lat", "cell"]
 
 
@@ -73,12 +76,16 @@ class Column:
         if self.above is not None:
             words += f" above {self.above:g}"
         if self.minimum is not None and self.maximum is not None:
-            words += f" from {self.minimum:g} to {self.maximum:g}"
+            words += f" from {self.minimum:g} to {_figure(self.maximum)}"
         elif self.minimum is not None:
             words += f" of at least {self.minimum:g}"
         elif self.maximum is not None:
-            words += f" of at most {self.maximum:g}"
+            words += f" {'and' if self.above is not None else 'of'} at most {_figure(self.maximum)}"
         return words
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1e5 else f"{value:g}"
 
 
 @dataclass(frozen=True)
@@ -134,8 +141,10 @@ _ALL = (
             Column("category", "text", True, doc="ranges are planned category by category"),
             Column("subcategory", "text", default="", doc="segment within the category"),
             Column("brand", "text", default="", doc="brand"),
-            Column("price", "number", True, True, above=0, doc="regular price per unit"),
-            Column("cost", "number", True, True, minimum=0, doc="cost per unit"),
+            Column(
+                "price", "number", True, True, above=0, maximum=_HIGHEST_PRICE, doc="regular price per unit"
+            ),
+            Column("cost", "number", True, True, minimum=0, maximum=_HIGHEST_PRICE, doc="cost per unit"),
             Column("width_cm", "number", nullable=True, above=0, doc="shelf width of a facing"),
             Column("case_pack", "number", nullable=True, above=0, doc="units in a case"),
         ),

@@ -469,6 +469,9 @@ class _Cleaning:
                 frame[column.name] = frame[column.name].map(int).astype("int64")
             elif column.kind in ("id", "text") and frame[column.name].notna().any():
                 frame[column.name] = frame[column.name].infer_objects()
+        # Whatever order the file has them in: sums and draws, and with them the plan, stay the same.
+        if len(self.contract.key) == 1 and not frame[self.contract.key[0]].is_monotonic_increasing:
+            frame = frame.sort_values(self.contract.key[0], ignore_index=True)
         return frame
 
 

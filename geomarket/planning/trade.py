@@ -83,15 +83,22 @@ def trade_in(trade: Trade, categories: Sequence[str]) -> Trade:
     )
 
 
-def current_trade(market: Market) -> Trade:
+def current_trade(market: Market, needed: Sequence[str] = ("price", "cost")) -> Trade:
     """Leave out closed stores, discontinued and in-and-out SKUs, and find today's range.
 
     A SKU that sold in few stores or few periods (a single barrel, a gift pack, a launch of last month) has no rate
-    that could be carried to other stores. Such SKUs stay where they are: they are neither planned nor delisted, and
-    the space they take is not given away.
+    that could be carried to other stores, and one without a price or cost can't be weighed against others. Such SKUs
+    stay where they are: they are neither planned nor delisted, and the space they take is not given away.
 
     Whether a SKU is on the shelf is not in the data: it counts as listed today where its sales, stretched by its
     own usual gap between two sales, reach the last period (:func:`geomarket.demand.listing_spans`).
+
+    Parameters
+    ----------
+    market : Market
+        The tables.
+    needed : sequence of str
+        Columns of products a SKU needs a value in; one that no SKU has is left to whoever needs it to refuse.
 
     Raises
     ------
@@ -112,6 +119,8 @@ def current_trade(market: Market) -> Trade:
     established = set(history.index[history >= least]) & set(spread.index[spread >= ESTABLISHED_STORES])
     passing = live_skus - established
     live_skus &= established
+    missing = _lacking(market.products[market.products["sku"].isin(live_skus)], needed)
+    live_skus -= missing.keys()
     stores = market.stores[market.stores["store_id"].isin(live_stores)].reset_index(drop=True)
     products = market.products[market.products["sku"].isin(live_skus)].reset_index(drop=True)
     if len(stores) < 2 or products.empty:
@@ -137,8 +146,26 @@ def current_trade(market: Market) -> Trade:
             f"{len(passing)} SKUs sold in fewer than {ESTABLISHED_STORES} stores or {least} {market.period}s "
             "(in-and-out items, launches): too little to plan by; they stay where they are."
         )
-    if gone := len(market.products) - len(products) - len(passing):
+    if missing:
+        what = " or ".join(name.removesuffix("_cm") for name in needed if name in missing.values())
+        few = ", ".join(list(missing)[:3]) + (" …" if len(missing) > 3 else "")
+        notes.append(
+            f"{len(missing)} SKUs ({few}) have no {what} in products and can't be weighed against others; they stay "
+            "where they are."
+        )
+    if gone := len(market.products) - len(products) - len(passing) - len(missing):
         notes.append(
             f"{gone} SKUs that no own store sold in {span} count as discontinued and are not planned."
         )
     return Trade(sales, stores, products, pairs, today, periods, tuple(notes))
+
+
+def _lacking(products: pd.DataFrame, needed: Sequence[str]) -> dict[str, str]:
+    """Return SKU -> the first needed column it has no value in, in order of SKUs."""
+    found: dict[str, str] = {}
+    for name in needed:
+        if name in products and products[name].notna().any():
+            found |= {
+                sku: name for sku in products.loc[products[name].isna(), "sku"].tolist() if sku not in found
+            }
+    return dict(sorted(found.items()))
