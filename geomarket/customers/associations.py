@@ -160,11 +160,6 @@ def _one_hot(bought: pd.DataFrame, n_customers: int | None) -> tuple[pd.DataFram
         raise TableError(
             f"bought: column(s) {', '.join(missing)} missing; customer_items makes such a table."
         )
-    repeated = bought.duplicated(["customer_id", "item"])
-    if repeated.any():
-        raise TableError(
-            f"bought: {int(repeated.sum()):,} rows repeat a customer and item; one row each is expected."
-        )
     customers, ids = pd.factorize(bought["customer_id"], sort=True)
     items, names = pd.factorize(bought["item"].astype(str), sort=True)
     n = len(ids) if n_customers is None else n_customers
@@ -172,6 +167,8 @@ def _one_hot(bought: pd.DataFrame, n_customers: int | None) -> tuple[pd.DataFram
         raise SettingsError(f"n_customers = {n:,}, but {len(ids):,} customers are in the table.")
     held = np.zeros((n, len(names)), dtype=bool)
     held[customers, items] = True
+    if repeated := len(bought) - int(held.sum()):
+        raise TableError(f"bought: {repeated:,} rows repeat a customer and item; one row each is expected.")
     return pd.DataFrame(held, columns=names), pd.Index(ids)
 
 

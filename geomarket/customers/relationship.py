@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.stats import rankdata
 
 from geomarket.errors import SettingsError, TableError
 from geomarket.results import Result
@@ -111,21 +113,31 @@ def relationship_value(
     here = by_category[measure].astype(float).fillna(0.0).to_numpy()
     overall = np.bincount(customer, weights=here, minlength=len(names))
     big = pd.Series(overall).rank(pct=True, method="average").to_numpy() > 1 - top
-    value = pd.DataFrame({"category": by_category["category"], "customer": customer, "here": here})
-    held = (
-        value.dropna(subset=["category"])
-        .groupby(["category", "customer"])
-        .agg(here=("here", "sum"))
-        .reset_index()
+    category, categories = pd.factorize(by_category["category"], sort=True)
+    known, n = category >= 0, max(len(names), 1)
+    pairs, row = np.unique(category[known].astype(np.int64) * n + customer[known], return_inverse=True)
+    worth = np.bincount(row, weights=here[known], minlength=len(pairs))
+    del category, customer, row, here
+    edges = np.searchsorted(pairs, np.arange(len(categories) + 1) * n)
+    flag = np.zeros(len(pairs), dtype=bool)
+    for start, end in pairwise(edges):
+        flag[start:end] = rankdata(worth[start:end]) <= bottom * (end - start)
+        flag[start:end] &= big[pairs[start:end] % n]
+    who = pairs[flag] % n
+    flags = pd.DataFrame(
+        {
+            "customer_id": names.take(who),
+            "category": categories.take(pairs[flag] // n),
+            "here": worth[flag],
+            "overall": overall[who],
+        }
     )
-    held["small"] = held.groupby("category")["here"].rank(pct=True, method="average") <= bottom
-    held["overall"] = overall[held["customer"]]
-    held["flag"] = held["small"] & big[held["customer"]]
-    flags = held.loc[held["flag"], ["customer", "category", "here", "overall"]].reset_index(drop=True)
-    flags.insert(0, "customer_id", names.take(flags.pop("customer").to_numpy()))
-    table = held.groupby("category").agg(customers=("customer", "size"), flagged=("flag", "sum"))
-    sums = flags.groupby("category")[["here", "overall"]].sum().reindex(table.index, fill_value=0.0)
-    table["value_here"], table["value_overall"] = sums["here"], sums["overall"]
+    table = pd.DataFrame({"customers": np.diff(edges)}, index=pd.Index(categories, name="category"))
+    found = flags.groupby("category").agg(
+        flagged=("here", "size"), value_here=("here", "sum"), value_overall=("overall", "sum")
+    )
+    table = table.join(found).fillna({"flagged": 0, "value_here": 0.0, "value_overall": 0.0})
+    table["flagged"] = table["flagged"].astype(int)
     total = float(overall.sum())
     table["share_overall"] = table["value_overall"] / total if total > 0 else np.nan
     return Relationship(table=table.reset_index(), flags=flags, measure=measure)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import ibis
 import ibis.expr.types as ir
 import pandas as pd
@@ -96,7 +98,10 @@ def customer_store_trips(baskets: ir.Table, periods: Window | None = None) -> pd
 
 
 def customer_category(
-    baskets: ir.Table, products: pd.DataFrame, periods: Window | None = None
+    baskets: ir.Table,
+    products: pd.DataFrame,
+    periods: Window | None = None,
+    figures: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """Add up each customer's trade by product category.
 
@@ -108,6 +113,8 @@ def customer_category(
         ``Market.products``; sku, category and cost are used.
     periods : (start, end), optional
         Half-open window of dates.
+    figures : sequence of str, optional
+        Which of the figures; all by default. A large chain's take much memory.
 
     Returns
     -------
@@ -128,11 +135,9 @@ def customer_category(
     """
     table = with_products(within(baskets, "date", periods), products, ["category", "cost"])
     keys = ["customer_id", "category"]
-    return fetch(
-        table.group_by(keys)
-        .aggregate(trips=table.basket_id.nunique().cast("int64"), **trade(table))
-        .order_by(keys)
-    )
+    sums = {"trips": table.basket_id.nunique().cast("int64"), **trade(table)}
+    wanted = sums if figures is None else {name: sums[name] for name in figures}
+    return fetch(table.group_by(keys).aggregate(**wanted).order_by(keys))
 
 
 def cell_category_months(

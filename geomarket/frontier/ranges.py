@@ -67,10 +67,10 @@ def fit_fold(
     number: int,
     stores: pd.DataFrame,
     products: pd.DataFrame,
-    store_clusters: pd.Series | None,
-    families: Sequence[Family] | None,
-    discount: NewListingDiscount | None,
-    random_state: int,
+    store_clusters: pd.Series | None = None,
+    families: Sequence[Family] | None = None,
+    discount: NewListingDiscount | None = None,
+    random_state: int = 0,
 ) -> Demand:
     """Fit demand on one fold alone; arguments as of ``local_frontier``."""
     mine = folds.table[folds.table["fold"] == number]
@@ -103,11 +103,13 @@ def build_world(
         If fewer than three stores or no SKU is left.
     """
     indexed = products.set_index("sku")
-    known_stores, known_skus = [], []
+    known_stores, known_skus, margins = [], [], []
     for fit in fits:
         known_stores.append(pd.Index(fit.table["store_id"].unique()))
         lacking = fit.table.loc[fit.table["margin"].isna(), "sku"]
         known_skus.append(pd.Index(fit.table["sku"].unique()).difference(pd.Index(lacking)))
+        margins.append(fit.table.pivot(index="store_id", columns="sku", values="margin"))
+        del fit  # a large chain's may be read from disk one by one
     stores = known_stores[0].intersection(known_stores[1]).intersection(known_stores[2]).sort_values()
     skus = known_skus[0].intersection(known_skus[1]).intersection(known_skus[2]).sort_values()
     width = _widths(indexed, skus, space)
@@ -117,10 +119,7 @@ def build_world(
             f"frontier: {len(stores)} stores and {len(skus)} SKUs traded in all three folds, with price, cost and "
             "space known. At least three stores are needed; give more history."
         )
-    value = []
-    for fit in fits:
-        wide = fit.table.pivot(index="store_id", columns="sku", values="margin")
-        value.append(wide.reindex(index=stores, columns=skus).to_numpy() * periods_per_year)
+    value = [wide.reindex(index=stores, columns=skus).to_numpy() * periods_per_year for wide in margins]
     category, categories = pd.factorize(indexed["category"].astype("str").reindex(skus), sort=True)
     return World(
         stores=stores,

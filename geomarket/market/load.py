@@ -105,8 +105,7 @@ class _Loading:
         self.findings = Findings(settings.quality.quarantine_rows)
         self.context = Context(settings, today)
         engine = settings.engine
-        spill = settings.folder / engine.spill_folder if engine.spill_folder else None
-        self.backend = connect(engine.memory_limit, engine.threads, spill)
+        self.backend = connect(engine.memory_limit, engine.threads, settings.spill_folder)
         self.connection: duckdb.DuckDBPyConnection = self.backend.con
         self.spark: Any = None
         self.scratch = ""

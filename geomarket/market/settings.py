@@ -379,6 +379,12 @@ class PlanSettings(Section):
         return self._folder
 
     @property
+    def spill_folder(self) -> Path | None:
+        """Folder for what does not fit into memory; None for the system's folder for temporary files."""
+        spill = self.engine.spill_folder
+        return self.folder / spill if spill else None
+
+    @property
     def file(self) -> Path | None:
         """The plan.toml these settings were read from, if any."""
         return self._file

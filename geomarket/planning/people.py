@@ -78,7 +78,14 @@ class _Work:
     def by_category(self) -> pd.DataFrame:
         """What each customer bought by category, counted once for all parts."""
         assert self.market.baskets is not None
-        return engine.customer_category(self.market.baskets, self.market.products)
+        return engine.customer_category(
+            self.market.baskets, self.market.products, figures=[self.measure, "units"]
+        )
+
+    @property
+    def measure(self) -> str:
+        """What value is counted in: margin, or revenue where no cost is known."""
+        return "margin" if self.totals["margin"].notna().any() else "revenue"
 
     @property
     def shown_types(self) -> pd.DataFrame:
@@ -148,7 +155,7 @@ def describe_people(
     chosen = settings.customers
     value = value_customers(totals, chosen.as_of, chosen.heavy_share, chosen.medium_share)
     _segments(work, value)
-    measure = "margin" if totals["margin"].notna().any() else "revenue"
+    measure = work.measure
     lifetimes: list[LifetimeValue] = []
     work.part("lifetime value", lambda: lifetimes.append(_lifetime(work)))
     work.part("calibration of lifetime value", lambda: _calibration(work))

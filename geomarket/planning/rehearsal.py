@@ -159,8 +159,8 @@ def rehearse(
     del planned
     year = brief.market.periods_per_year
     values = {}
-    for name, fit in (("claimed", fits[0]), ("reported", fits[-1])):
-        demand, substitutes = ready_forecasts(fit.table, brief)
+    for name, which in (("claimed", 0), ("reported", -1)):
+        demand, substitutes = ready_forecasts(fits[which].table, brief)
         values[name] = {step: range_margins(demand, listed, substitutes) for step, listed in ranges.items()}
         if name == "reported":
             moved = {step: _moved(demand, ranges["today"], listed, year) for step, listed in ranges.items()}

@@ -35,11 +35,11 @@ def money_at_stake(market: Market, settings: PlanSettings) -> tuple[pd.DataFrame
     risk = settings.customers.relationship_risk
     if risk == 0 or market.baskets is None:
         return None, []
-    by_category = engine.customer_category(market.baskets, market.products)
-    by_category = by_category[["customer_id", "category", "margin"]]
+    by_category = engine.customer_category(market.baskets, market.products, figures=["margin"])
     if not by_category["margin"].notna().any():
         return None, []
     flagged = relationship_value(by_category, "margin").flags
+    del by_category
     flagged = flagged[flagged["overall"] > 0]
     if flagged.empty:
         return None, []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 
 import pandas as pd
 from threadpoolctl import threadpool_limits
@@ -11,9 +12,12 @@ from threadpoolctl import threadpool_limits
 from geomarket.customers import Penetration
 from geomarket.demand import with_transfer
 from geomarket.errors import InfeasibleError, NotSupportedError, SolverError
+from geomarket.frontier import fold_sales
+from geomarket.frontier.folds import FOLDS
 from geomarket.market import Market, PlanSettings, read_cluster_files, read_neighbourhood_files
 from geomarket.planning import clusters as store_groups
 from geomarket.planning import steps
+from geomarket.planning.aside import SetAside
 from geomarket.planning.catchment_details import describe_catchments
 from geomarket.planning.classification import find_neighbourhoods
 from geomarket.planning.fairness import check_variables, try_fairness
@@ -202,7 +206,8 @@ class _Run:
         """Group the stores that are alike, as far as groups are worth having."""
         market, settings = self.market, self.settings
         with self.watch.stage("Store clusters"):
-            trade = current_trade(market)
+            space = settings.assortment.space
+            trade = current_trade(market, ("price", "cost", *([] if space == "count" else [space])))
             if settings.store_clusters.scope == "categories":
                 trade = trade_in(trade, settings.assortment.categories)
             self.trade = trade
@@ -219,21 +224,30 @@ class _Run:
                 on=(trade, families, settings.demand, settings.plan),
             )
             discount = self.discount
-            folded = self.keeper.do(
-                "Demand by fold",
-                lambda: steps.find_folds(market, trade, families, discount, settings),
-                on=(trade, families, discount, market.period, settings.plan),
+            folds = self.keeper.do(
+                "Sales by fold", lambda: fold_sales(trade.sales, market.period), on=(trade, market.period)
+            )
+            # One by one to disk: the rehearsal needs them again much later, and a large chain's take gigabytes.
+            fits = SetAside(
+                (
+                    self.keeper.do(
+                        f"Demand in fold {number + 1}",
+                        partial(steps.find_fold_demand, folds, number, trade, families, discount, settings),
+                        on=(trade, families, discount, market.period, settings.plan, number),
+                    )
+                    for number in range(len(FOLDS))
+                ),
+                settings.spill_folder,
             )
             self.frontier = self.keeper.do(
                 "How local to go",
-                lambda: steps.find_frontier(market, trade, offered, folded, discount, settings),
+                lambda: steps.find_frontier(market, trade, offered, folds, fits, discount, settings),
                 on=(
                     *(trade, offered, families, discount, market.period, market.currency),
                     *(settings.plan, settings.frontier, settings.store_clusters, settings.assortment),
                 ),
             )
-            # The rehearsal plans on the first and judges on the last; a large chain's others are let go.
-            self.rehearsed_on = (folded[1][0], folded[1][-1])
+            self.folds = fits
             closed = set(market.stores["store_id"]) - set(trade.stores["store_id"])
             settled = store_groups.settle_clusters(
                 self.frontier, tried, self.features, self.cluster_files, settings, closed
@@ -281,12 +295,10 @@ class _Run:
         with self.watch.stage("Rehearsal"):
             self.rehearsal: Rehearsal | None = None
             try:
-                self.rehearsal = rehearse(
-                    self.rehearsed_on, brief, self.discount, RangeJobs(options=self.jobs)
-                )
+                self.rehearsal = rehearse(self.folds, brief, self.discount, RangeJobs(options=self.jobs))
             except (InfeasibleError, NotSupportedError, SolverError) as reason:
                 self.skipped["rehearsal"] = str(reason)
-            del self.rehearsed_on
+            del self.folds
 
     def plan_offers(self) -> None:
         """Plan the promotions that pay, where to send them, and look at who is left out."""

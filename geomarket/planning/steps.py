@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 import h3
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from geomarket import engine
 from geomarket.catchments import Catchments, map_catchments
@@ -29,7 +31,8 @@ from geomarket.demand import (
     learn_discount,
 )
 from geomarket.errors import NotSupportedError
-from geomarket.frontier import FoldedSales, Frontier, fold_demand, fold_sales, local_frontier
+from geomarket.frontier import FoldedSales, Frontier, local_frontier
+from geomarket.frontier.ranges import fit_fold
 from geomarket.hexes import Hexes, build_hexes, cell_resolutions, points_to_cells, with_categories
 from geomarket.market import Market, PlanSettings
 from geomarket.neighbourhoods import Neighbourhoods
@@ -55,6 +58,7 @@ class Stopwatch:
         self.on_stage(name)
         start = time.perf_counter()
         yield
+        _hand_back()
         seconds = time.perf_counter() - start
         self.rows.append({"stage": name, "seconds": seconds, "peak_mb": _peak_mb()})
         _log.info("%s: %.1f s, peak %.0f MB", name, seconds, _peak_mb())
@@ -62,6 +66,13 @@ class Stopwatch:
     def table(self) -> pd.DataFrame:
         """Return stage, seconds, peak_mb."""
         return pd.DataFrame(self.rows, columns=["stage", "seconds", "peak_mb"])
+
+
+def _hand_back() -> None:
+    """Give memory that was let go back to the system: the next stage may need it in other sizes, or in workers."""
+    pa.default_memory_pool().release_unused()
+    with suppress(OSError, AttributeError, TypeError):  # only glibc has it
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _peak_mb() -> float:
@@ -240,36 +251,36 @@ def learn_new_listing_discount(
     return learnt, ""
 
 
-def find_folds(
-    market: Market,
+def find_fold_demand(
+    folds: FoldedSales,
+    number: int,
     trade: Trade,
     families: Sequence[Family],
     discount: NewListingDiscount | None,
     settings: PlanSettings,
-) -> tuple[FoldedSales, tuple[Demand, ...]]:
-    """Deal the periods to folds and forecast from each alone: to plan on, to choose by, to report on."""
-    folds = fold_sales(trade.sales, market.period)
-    fits = fold_demand(
+) -> Demand:
+    """Forecast from one fold of the periods alone: to plan on (0), to choose by (1), or to report on (2)."""
+    return fit_fold(
         folds,
+        number,
         trade.stores,
         trade.products,
         families=families[-1:],  # one is fitted in each of three folds: the one that carries most local taste
         discount=discount,
         random_state=settings.plan.seed,
     )
-    return folds, fits
 
 
 def find_frontier(
     market: Market,
     trade: Trade,
     clusterings: Mapping[int, pd.Series],
-    folded: tuple[FoldedSales, tuple[Demand, ...]],
+    folds: FoldedSales,
+    fits: Sequence[Demand],
     discount: NewListingDiscount | None,
     settings: PlanSettings,
 ) -> Frontier:
     """Weigh every number of store clusters against one national range, out of sample."""
-    folds, fits = folded
     return local_frontier(
         folds,
         trade.stores,
