@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import sparse
 
+from geomarket.assortment.pairs import Pairs
 from geomarket.assortment.problem import Limit, RangeProblem, empty_transfer
 from geomarket.assortment.rules import RangeRules, all_skus, skus_of
 from geomarket.assortment.spaces import TIER_NAMES, planogram_sizes
@@ -469,7 +470,7 @@ def _require(table: str, frame: pd.DataFrame, columns: list[str], key: list[str]
         raise TableError(
             f"{table}: no column {', '.join(missing)}. Its columns are {', '.join(map(str, frame.columns))}."
         )
-    if key and frame.duplicated(key).any():
+    if key and (Pairs(frame).repeat() if key == ["store_id", "sku"] else frame.duplicated(key).any()):
         twice = frame.loc[frame.duplicated(key), key].head(3).to_numpy().tolist()
         raise TableError(
             f"{table}: {int(frame.duplicated(key).sum())} of {len(frame):,} rows repeat a {' and '.join(key)} "

@@ -119,6 +119,7 @@ def line_table(
     outcome: Outcome,
     rules: RangeRules,
     period: str,
+    currency: str = "",
 ) -> pd.DataFrame:
     """One row per cluster and SKU planned or listed today."""
     listed, planned = facings > 0, outcome.facings > 0
@@ -168,7 +169,7 @@ def line_table(
                 with np.errstate(invalid="ignore", divide="ignore"):
                     bound = np.where(data.units > 0, direct * units / data.units, direct)
                 frame[f"{prefix}{end}"] = _sum_over(bound[here], counted) + extra
-        frame["reason"] = line_reasons(frame, data, problem, number, facings, rules, period)
+        frame["reason"] = line_reasons(frame, data, problem, number, facings, rules, period, currency)
         parts.append(frame[(sizes > 0) | (stores_today > 0)])
     table = pd.concat(parts, ignore_index=True)
     table["_last"] = table["status"].eq("delist")

@@ -27,6 +27,7 @@ from geomarket.assortment.range_tables import (
 )
 from geomarket.assortment.rules import RangeRules
 from geomarket.assortment.solving import SolverOptions, SolverResult
+from geomarket.assortment.wording import money
 from geomarket.assortment.worker import SolverProcess
 from geomarket.errors import SettingsError, SolverError, TableError
 from geomarket.results import Result
@@ -83,6 +84,8 @@ class RangePlan(Result):
     rules : RangeRules
     period : str
         What units and margin are counted in ("week", "month").
+    currency : str
+        Sign money is written with.
     """
 
     table: pd.DataFrame
@@ -94,6 +97,7 @@ class RangePlan(Result):
     skipped: pd.DataFrame
     rules: RangeRules
     period: str = "period"
+    currency: str = ""
     phases: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=PHASE_COLUMNS))
 
     def shelf(self, step: str = "first phase") -> pd.DataFrame:
@@ -170,9 +174,9 @@ class RangePlan(Result):
         planned, today = self.spaces["margin"].sum(), self.spaces["margin_today"].sum()
         share = f" ({planned / today - 1:+.1%})" if today > 0 else ""
         return (
-            f"By the forecasts they were chosen by, planned ranges earn {planned:,.2f} a {self.period} against "
-            f"{today:,.2f} for today's{share}: in sample and flattering, since listings chosen for a high forecast "
-            "tend to fall short of it. Judge them on other periods."
+            f"By the forecasts they were chosen by, planned ranges earn {money(planned, self.currency)} a "
+            f"{self.period} against {money(today, self.currency)} for today's{share}: in sample and flattering, since "
+            "listings chosen for a high forecast tend to fall short of it. Judge them on other periods."
         )
 
     def _phase_words(self) -> list[str]:
@@ -225,6 +229,7 @@ def plan_ranges(
     stakes: pd.DataFrame | None = None,
     solver: SolverOptions | None = None,
     period: str = "period",
+    currency: str = "",
     run: Callable[[Sequence[CategoryJob]], Sequence[CategoryPart | None]] | None = None,
 ) -> RangePlan:
     """Plan which SKUs each store cluster lists, all clusters of a category in one program.
@@ -265,6 +270,8 @@ def plan_ranges(
         Gap, time limit per category, seed.
     period : str
         Word for the unit of time of ``demand``.
+    currency : str
+        Sign money is written with, in reasons and summary.
     run : callable, optional
         Does the jobs, one a category, with :func:`plan_category`, and returns their parts in the same order, None for
         those that failed; one after the other where not given.
@@ -305,7 +312,7 @@ def plan_ranges(
         raise TableError("today: no table given. Pass store_id and sku of what each store lists now.")
     inputs = RangeInputs.of(demand, products, clusters, rules, today, spaces, substitutes, centres, stakes)
     jobs = [
-        CategoryJob(inputs.of_category(category), category, rules, options, period)
+        CategoryJob(inputs.of_category(category), category, rules, options, period, currency)
         for category in inputs.categories
     ]
     parts = [part for part in (run or _one_by_one)(jobs) if part is not None]
@@ -321,6 +328,7 @@ def plan_ranges(
         skipped=_joined([inputs.skipped, *(p.skipped for p in parts)], SKIPPED_COLUMNS),
         rules=rules,
         period=period,
+        currency=currency,
         phases=_phases([p for p in parts if p.steps]),
     )
 
@@ -341,17 +349,18 @@ class CategoryJob:
     rules: RangeRules
     options: SolverOptions
     period: str
+    currency: str = ""
 
 
 def plan_category(job: CategoryJob) -> CategoryPart:
     """Plan one category, with a solver of its own."""
     with SolverProcess() as process:
-        return _plan_category(job.inputs, job.category, job.rules, job.options, job.period, process)
+        return _plan_category(job, process)
 
 
 def _one_by_one(jobs: Sequence[CategoryJob]) -> list[CategoryPart | None]:
     with SolverProcess() as process:
-        return [_plan_category(j.inputs, j.category, j.rules, j.options, j.period, process) for j in jobs]
+        return [_plan_category(job, process) for job in jobs]
 
 
 @dataclass(frozen=True)
@@ -369,22 +378,16 @@ class CategoryPart:
     """Margin per period today, after each phase, and with what waits."""
 
 
-def _plan_category(
-    inputs: RangeInputs,
-    category: str,
-    rules: RangeRules,
-    options: SolverOptions,
-    period: str,
-    process: SolverProcess,
-) -> CategoryPart:
-    data, problem, skipped = category_problem(inputs, category, rules)
+def _plan_category(job: CategoryJob, process: SolverProcess) -> CategoryPart:
+    category, rules = job.category, job.rules
+    data, problem, skipped = category_problem(job.inputs, category, rules)
     empty = pd.DataFrame()
     if data is None or problem is None:
         return CategoryPart(empty, empty, {}, empty, empty, empty, skipped)
-    facings, result, checks = solve_ranges(problem, rules, options, process)
+    facings, result, checks = solve_ranges(problem, rules, job.options, process)
     _log.info("%s: %s, gap %.2e, %.2f s", category, result.status, result.gap, result.seconds)
     outcome = Outcome.of(data, facings, rules)
-    lines = line_table(data, problem, facings, outcome, rules, period)
+    lines = line_table(data, problem, facings, outcome, rules, job.period, job.currency)
     phases = deal_phases(data, problem, outcome.facings > 0, rules)
     planograms = pd.DataFrame(
         {

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import NamedTuple
+
 import numpy as np
 import pandas as pd
 
+from geomarket.assortment.pairs import Pairs
 from geomarket.errors import TableError
 
-__all__ = ["range_margins"]
+__all__ = ["range_margins", "range_margins_of"]
 
 
 def range_margins(
@@ -43,24 +47,76 @@ def range_margins(
       store_id category  margin
     0        1      tea     8.0
     """
-    if demand.duplicated(["store_id", "sku"]).any():
+    return range_margins_of(demand, {"": listed}, substitutes)[""]
+
+
+def range_margins_of(
+    demand: pd.DataFrame, ranges: Mapping[str, pd.DataFrame], substitutes: pd.DataFrame | None = None
+) -> dict[str, pd.DataFrame]:
+    """Value several ranges by the same demand at once; arguments and errors as of :func:`range_margins`.
+
+    Parameters
+    ----------
+    demand : DataFrame
+        As of :func:`range_margins`.
+    ranges : mapping of str to DataFrame
+        Name -> store_id, sku.
+    substitutes : DataFrame, optional
+        As of :func:`range_margins`.
+
+    Returns
+    -------
+    dict of str to DataFrame
+        Name -> what :func:`range_margins` returns.
+    """
+    pairs = Pairs(demand)
+    if pairs.repeat():
         raise TableError("demand: some pairs of store and SKU have more than one row. Give one row each.")
-    shelf = pd.MultiIndex.from_frame(listed[["store_id", "sku"]])
-    there = pd.MultiIndex.from_frame(demand[["store_id", "sku"]]).isin(shelf)
-    parts = []
-    for category, rows in demand.assign(there=there).groupby("category", sort=True):
-        wide = rows.pivot(index="store_id", columns="sku", values=["units", "margin", "there"])
-        units = wide["units"].to_numpy(dtype=float, na_value=0.0)
-        margin = wide["margin"].to_numpy(dtype=float, na_value=0.0)
-        on_shelf = wide["there"].eq(True).to_numpy(dtype=float)
-        earned = (margin * on_shelf).sum(axis=1)
+    there = {name: pairs.among(listed) for name, listed in ranges.items()}
+    of_pair, categories = pd.factorize(demand["category"], sort=True)
+    by_category = np.argsort(of_pair, kind="stable")
+    edges = np.searchsorted(of_pair[by_category], np.arange(len(categories) + 1))
+    units, margin = (demand[name].fillna(0.0).to_numpy(dtype=float) for name in ("units", "margin"))
+    parts: dict[str, list[pd.DataFrame]] = {name: [] for name in ranges}
+    for category, start, end in zip(categories, edges[:-1], edges[1:]):
+        rows = by_category[start:end]
+        stores, row = np.unique(pairs.store[rows], return_inverse=True)
+        skus, column = np.unique(pairs.sku[rows], return_inverse=True)
+        grid = _Grid(row, column, (len(stores), len(skus)))
+        units_here, margin_here = grid.of(units[rows]), grid.of(margin[rows])
         if substitutes is not None:
-            moved = (units * (1 - on_shelf)) @ _matrix(substitutes, wide["units"].columns)
-            earned += (moved * on_shelf * _unit_margin(units, margin)).sum(axis=1)
-        parts.append(pd.DataFrame({"store_id": wide.index, "category": category, "margin": earned}))
-    if not parts:
-        return pd.DataFrame({"store_id": [], "category": [], "margin": []})
-    return pd.concat(parts, ignore_index=True).sort_values(["store_id", "category"], ignore_index=True)
+            matrix, unit_margin = (
+                _matrix(substitutes, pairs.skus[skus]),
+                _unit_margin(units_here, margin_here),
+            )
+        for name, listed in there.items():
+            on_shelf = grid.of(listed[rows])
+            earned = (margin_here * on_shelf).sum(axis=1)
+            if substitutes is not None:
+                moved = (units_here * (1 - on_shelf)) @ matrix
+                earned += (moved * on_shelf * unit_margin).sum(axis=1)
+            frame = {"store_id": pairs.stores[stores], "category": category, "margin": earned}
+            parts[name].append(pd.DataFrame(frame))
+    return {
+        name: pd.concat(some, ignore_index=True).sort_values(["store_id", "category"], ignore_index=True)
+        if some
+        else pd.DataFrame({"store_id": [], "category": [], "margin": []})
+        for name, some in parts.items()
+    }
+
+
+class _Grid(NamedTuple):
+    """Places of a category's rows in a table of stores by SKUs."""
+
+    row: np.ndarray
+    column: np.ndarray
+    shape: tuple[int, int]
+
+    def of(self, values: np.ndarray) -> np.ndarray:
+        """Lay values out; zero where there is no row."""
+        grid = np.zeros(self.shape)
+        grid[self.row, self.column] = values
+        return grid
 
 
 def _matrix(substitutes: pd.DataFrame, skus: pd.Index) -> np.ndarray:

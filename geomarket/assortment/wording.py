@@ -24,6 +24,7 @@ def line_reasons(
     facings: npt.NDArray[np.int64],
     rules: RangeRules,
     period: str,
+    currency: str = "",
 ) -> list[str]:
     """Return a reason for every SKU of one cluster, in the order of ``problem.skus``.
 
@@ -34,7 +35,7 @@ def line_reasons(
     places = int(problem.capacity[largest]) if rules.unit == "count" else int(listed[largest].sum())
     core = _core_words(problem, rules, listed)
     swaps = _swap_words(data, problem, cluster, listed[largest])
-    held_back = _Obstacles(problem, rules, facings, cluster, period)
+    held_back = _Obstacles(problem, rules, facings, cluster, period, currency)
     reasons = []
     columns = ("status", "tier", "lift", "rank", "margin", "stores_planned")
     for i, (status, tier, lift, rank, margin, stores) in enumerate(
@@ -43,7 +44,7 @@ def line_reasons(
         if status == "delist":
             parts = [f"delisted: {held_back.why(i, rank, places, margin)}"]
             if np.isfinite(margin):
-                parts += [_earns(margin, period, "where it is listed today"), _rate(lift)]
+                parts += [_earns(money(margin, currency), period, "where it is listed today"), _rate(lift)]
             parts += [swaps[i]] if swaps[i] else []
             reasons.append("; ".join(parts))
             continue
@@ -51,7 +52,9 @@ def line_reasons(
         others = "" if rank <= places or rule else " (others did not fit or were kept out by rules)"
         parts = [rule] if rule else []
         parts += [_rate(lift), f"ranks {rank} for {places} places{others}"]
-        parts.append(_earns(margin, period, f"in {stores} {'store' if stores == 1 else 'stores'}"))
+        parts.append(
+            _earns(money(margin, currency), period, f"in {stores} {'store' if stores == 1 else 'stores'}")
+        )
         if swaps[i]:
             parts.append(swaps[i])
         if tier != "all":
@@ -70,8 +73,9 @@ class _Obstacles:
         facings: npt.NDArray[np.int64],
         cluster: int,
         period: str,
+        currency: str,
     ) -> None:
-        self.problem, self.rules, self.period = problem, rules, period
+        self.problem, self.rules, self.period, self.currency = problem, rules, period, currency
         self.largest = int(problem.largest[cluster])
         listed = facings > 0
         here = listed[self.largest]
@@ -100,8 +104,8 @@ class _Obstacles:
             return "expected to earn nothing here"
         if self.net[sku] <= 0:
             return (
-                f"its {self.margin[sku]:,.2f} a {self.period} would not cover listing and changes "
-                f"({self.margin[sku] - self.net[sku]:,.2f})"
+                f"its {money(self.margin[sku], self.currency)} a {self.period} would not cover listing and changes "
+                f"({money(self.margin[sku] - self.net[sku], self.currency)})"
             )
         if rank > places:
             return f"{here} in this cluster"
@@ -184,8 +188,15 @@ def _rate(lift: float) -> str:
     return "sells at about the chain rate here"
 
 
-def _earns(margin: float, period: str, where: str) -> str:
-    return f"earns {margin:,.2f} a {period} {where}" if np.isfinite(margin) else "no forecast here"
+def _earns(margin: str, period: str, where: str) -> str:
+    return f"earns {margin} a {period} {where}" if margin else "no forecast here"
+
+
+def money(amount: float, currency: str) -> str:
+    """Write an amount to the cent; nothing where there is none."""
+    if not np.isfinite(amount):
+        return ""
+    return f"{'-' if round(amount, 2) < 0 else ''}{currency}{abs(amount):,.2f}"
 
 
 def change_reasons(changes: pd.DataFrame, lines: pd.DataFrame) -> npt.NDArray[np.object_]:

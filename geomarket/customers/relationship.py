@@ -66,8 +66,8 @@ def relationship_value(
     Parameters
     ----------
     by_category : DataFrame
-        customer_id, category, ``measure`` (:func:`geomarket.engine.customer_category`); rows of a missing category
-        count in the total only.
+        customer_id, category (texts or categoricals), ``measure`` (:func:`geomarket.engine.customer_category`); rows
+        of a missing category count in the total only.
     measure : str
         Column that is value: margin, or revenue where costs are unknown.
     bottom : float
@@ -126,13 +126,13 @@ def relationship_value(
     who = pairs[flag] % n
     flags = pd.DataFrame(
         {
-            "customer_id": names.take(who),
-            "category": categories.take(pairs[flag] // n),
+            "customer_id": _plain(names).take(who),
+            "category": _plain(categories).take(pairs[flag] // n),
             "here": worth[flag],
             "overall": overall[who],
         }
     )
-    table = pd.DataFrame({"customers": np.diff(edges)}, index=pd.Index(categories, name="category"))
+    table = pd.DataFrame({"customers": np.diff(edges)}, index=_plain(categories).rename("category"))
     found = flags.groupby("category").agg(
         flagged=("here", "size"), value_here=("here", "sum"), value_overall=("overall", "sum")
     )
@@ -141,3 +141,9 @@ def relationship_value(
     total = float(overall.sum())
     table["share_overall"] = table["value_overall"] / total if total > 0 else np.nan
     return Relationship(table=table.reset_index(), flags=flags, measure=measure)
+
+
+def _plain(names: Any) -> pd.Index:
+    """Names themselves, where they came as a categorical."""
+    index = pd.Index(names)
+    return index.astype(index.categories.dtype) if isinstance(index, pd.CategoricalIndex) else index

@@ -13,10 +13,13 @@ from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import joblib
+from joblib.externals.loky import get_reusable_executor
 
 from geomarket.errors import SettingsError
 
-__all__ = ["BACKENDS", "check_backend", "opened"]
+__all__ = ["BACKENDS", "check_backend", "close_workers", "opened"]
+
+_OPENED: dict[str, bool] = {}  # backends whose workers may be waiting
 
 
 class _Elsewhere(NamedTuple):
@@ -157,9 +160,16 @@ def opened(name: str, jobs: int) -> Iterator[bool]:
             raise SettingsError(f"--backend {name} can't be started: {reason}") from error
     # One thread a worker: workers times threads would otherwise fight for the cores.
     inner = {"inner_max_num_threads": 1} if name == "loky" else {}
+    _OPENED[name] = True
     # Arrays are sent, not mapped from shared memory: a killed run would leave them there, and workers could not write.
     with joblib.parallel_config(backend=backend, n_jobs=workers, max_nbytes=None, **inner):
         yield joblib.parallel.get_active_backend()[0].supports_return_generator
+
+
+def close_workers() -> None:
+    """End processes that wait for further jobs: they hold what they imported and what they last worked on."""
+    if _OPENED.pop("loky", False):
+        get_reusable_executor(reuse=True).shutdown(wait=True)
 
 
 @contextlib.contextmanager

@@ -69,8 +69,8 @@ def find_promotions(
     assert market.promotions is not None
     chosen = settings.promotions
     by_cluster = clusters.table[["store_id", "store_cluster"]]
-    offers = market.promotions[market.promotions["sku"].isin(trade.products["sku"])]
-    offers = offers[offers["store_id"].isna() | offers["store_id"].isin(trade.stores["store_id"])]
+    offers = _only(market.promotions, market.promotions["sku"].isin(trade.products["sku"]))
+    offers = _only(offers, offers["store_id"].isna() | offers["store_id"].isin(trade.stores["store_id"]))
     history, sampled = _history(trade, offers, by_cluster, chosen.most_pairs)
     panel = promotion_panel(*history)
     dip_form: Literal["after", "depth"] = "after" if market.period == "week" else "depth"
@@ -346,3 +346,8 @@ def season_index(
                 pd.DataFrame({"category": year_ago.index, "period": day, "index": year_ago.to_numpy()})
             )
     return pd.concat(rows, ignore_index=True) if rows else None
+
+
+def _only(offers: pd.DataFrame, wanted: pd.Series) -> pd.DataFrame:
+    """Rows of a table; the table itself, not a copy of millions of rows, where all are wanted."""
+    return offers if wanted.all() else offers[wanted]

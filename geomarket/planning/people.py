@@ -79,7 +79,7 @@ class _Work:
         """What each customer bought by category, counted once for all parts."""
         assert self.market.baskets is not None
         return engine.customer_category(
-            self.market.baskets, self.market.products, figures=[self.measure, "units"]
+            self.market.baskets, self.market.products, figures=[self.measure, "units"], coded=True
         )
 
     @property
@@ -429,11 +429,16 @@ def _response(work: _Work) -> None:
 
 def _quadrants(work: _Work) -> None:
     """Place every type by how many of a category's customers it holds, and how well it is penetrated."""
-    bought = work.by_category[work.by_category["units"] > 0].dropna(subset=["category"])
-    home = bought["customer_id"].map(work.types).fillna(NO_TYPE)
-    by = bought.groupby([home.rename("neighbourhood"), bought["category"]]).size()
+    bought = work.by_category
+    customers, categories = bought["customer_id"].cat, bought["category"].cat
+    counts_where = (bought["units"] > 0).to_numpy() & (categories.codes >= 0).to_numpy()
+    lives, types = pd.factorize(work.types.reindex(customers.categories).fillna(NO_TYPE))
+    shape = (len(types), len(categories.categories))
+    place = (lives[customers.codes[counts_where]], categories.codes[counts_where])
+    counted = np.bincount(np.ravel_multi_index(place, shape), minlength=shape[0] * shape[1]).reshape(shape)
+    by = pd.DataFrame(counted, index=pd.Index(types, dtype=object), columns=categories.categories)
     population = work.shown.table.set_index("neighbourhood")["population"]
-    wide = by.unstack(fill_value=0).reindex([*population.index, NO_TYPE], fill_value=0)
+    wide = by.loc[:, by.any()].reindex([*population.index, NO_TYPE], fill_value=0)
     parts = []
     for category in wide.columns:
         counts = wide[category].to_numpy(dtype=float)

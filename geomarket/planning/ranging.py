@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from geomarket.assortment import RangeLimit, RangePlan, RangeRules, SolverOptions, plan_ranges
+from geomarket.assortment.pairs import Pairs
 from geomarket.demand import Transference
 from geomarket.errors import InfeasibleError, SettingsError, SolverError, TableError
 from geomarket.market import Market, PlanSettings
@@ -187,6 +188,7 @@ def find_ranges(
             stakes=brief.stakes,
             solver=SolverOptions(gap=chosen.gap, time_limit=chosen.time_limit),
             period=brief.market.period,
+            currency=brief.market.currency,
             run=run,
         )
     except SolverError as error:
@@ -290,16 +292,19 @@ def credit_proven(
     >>> credit_proven(demand, today, clusters, min_share=0.3)["margin"].tolist()
     [9.0, 9.0, 9.0]
     """
-    cluster = demand["store_id"].map(clusters)
-    key = pd.MultiIndex.from_arrays([cluster, demand["sku"]])
-    listing = today.assign(cluster=today["store_id"].map(clusters)).groupby(["cluster", "sku"]).size()
-    size = cluster.map(clusters.value_counts()).to_numpy()
-    share = listing.reindex(key).fillna(0).to_numpy() / size
-    anywhere = demand["sku"].map(today["sku"].value_counts()).fillna(0).to_numpy() / max(len(clusters), 1)
+    pairs = Pairs(demand)
+    sizes = clusters.value_counts().sort_index()
+    cluster = sizes.index.get_indexer(pd.Index(pairs.stores.map(clusters)))[pairs.store]
+    listing = np.zeros((len(sizes), len(pairs.skus)))
+    code = sizes.index.get_indexer(pd.Index(today["store_id"].map(clusters)))
+    sku = pairs.skus.get_indexer(pd.Index(today["sku"]))
+    np.add.at(listing, (code[(code >= 0) & (sku >= 0)], sku[(code >= 0) & (sku >= 0)]), 1.0)
+    size = np.where(cluster >= 0, sizes.to_numpy(dtype=float)[cluster], np.nan)
+    share = np.where(cluster >= 0, listing[cluster, pairs.sku], 0.0) / size
+    chain = np.bincount(sku[sku >= 0], minlength=len(pairs.skus))
+    anywhere = chain[pairs.sku] / max(len(clusters), 1)
     share = np.where(size * min_share < 1, np.maximum(share, anywhere), share)
-    on_shelf = pd.MultiIndex.from_frame(demand[["store_id", "sku"]]).isin(
-        pd.MultiIndex.from_frame(today[["store_id", "sku"]])
-    )
+    on_shelf = pairs.among(today)
     hoped = (share < min_share) & ~on_shelf
     if "family" in demand:
         # Nobody lists a new SKU yet: the planner has asked for it all the same.

@@ -17,7 +17,9 @@ import pandas as pd
 from scipy.stats import norm
 from scipy.stats import t as student
 
-from geomarket.assortment import RangePlan, range_margins
+from geomarket.assortment import RangePlan
+from geomarket.assortment.pairs import Pairs
+from geomarket.assortment.valuation import range_margins_of
 from geomarket.demand import Demand, NewListingDiscount
 from geomarket.planning.range_jobs import RangeJobs
 from geomarket.planning.ranging import RangeBrief, find_ranges, ready_forecasts
@@ -161,9 +163,10 @@ def rehearse(
     values = {}
     for name, which in (("claimed", 0), ("reported", -1)):
         demand, substitutes = ready_forecasts(fits[which].table, brief)
-        values[name] = {step: range_margins(demand, listed, substitutes) for step, listed in ranges.items()}
+        values[name] = range_margins_of(demand, ranges, substitutes)
         if name == "reported":
-            moved = {step: _moved(demand, ranges["today"], listed, year) for step, listed in ranges.items()}
+            moved = _moved(demand, ranges, year)
+        del demand
     discount_error = float(discount.table["se"].iloc[0]) if discount is not None else 0.0
     money = _by_store(values["reported"], year)
     claimed = _by_store(values["claimed"], year)
@@ -211,14 +214,17 @@ def _changes(before: pd.DataFrame, after: pd.DataFrame) -> int:
 
 
 def _moved(
-    demand: pd.DataFrame, today: pd.DataFrame, after: pd.DataFrame, year: float
-) -> tuple[float, float]:
+    demand: pd.DataFrame, ranges: dict[str, pd.DataFrame], year: float
+) -> dict[str, tuple[float, float]]:
     """Return what new listings earn, and what delisted SKUs earned, by their own demand (money a year)."""
-    pairs = pd.MultiIndex.from_frame(demand[["store_id", "sku"]])
-    before = pairs.isin(pd.MultiIndex.from_frame(today))
-    later = pairs.isin(pd.MultiIndex.from_frame(after))
+    pairs = Pairs(demand)
+    there = {step: pairs.among(listed) for step, listed in ranges.items()}
     margin = demand["margin"].fillna(0.0).to_numpy() * year
-    return float(margin[later & ~before].sum()), float(margin[before & ~later].sum())
+    today = there["today"]
+    return {
+        step: (float(margin[later & ~today].sum()), float(margin[today & ~later].sum()))
+        for step, later in there.items()
+    }
 
 
 def _by_store(values: dict[str, pd.DataFrame], year: float) -> pd.DataFrame:

@@ -35,7 +35,7 @@ def money_at_stake(market: Market, settings: PlanSettings) -> tuple[pd.DataFrame
     risk = settings.customers.relationship_risk
     if risk == 0 or market.baskets is None:
         return None, []
-    by_category = engine.customer_category(market.baskets, market.products, figures=["margin"])
+    by_category = engine.customer_category(market.baskets, market.products, figures=["margin"], coded=True)
     if not by_category["margin"].notna().any():
         return None, []
     flagged = relationship_value(by_category, "margin").flags

@@ -18,6 +18,7 @@ from geomarket.market import Market, PlanSettings, read_cluster_files, read_neig
 from geomarket.planning import clusters as store_groups
 from geomarket.planning import steps
 from geomarket.planning.aside import SetAside
+from geomarket.planning.backends import close_workers
 from geomarket.planning.catchment_details import describe_catchments
 from geomarket.planning.classification import find_neighbourhoods
 from geomarket.planning.fairness import check_variables, try_fairness
@@ -299,6 +300,7 @@ class _Run:
             except (InfeasibleError, NotSupportedError, SolverError) as reason:
                 self.skipped["rehearsal"] = str(reason)
             del self.folds
+        close_workers()
 
     def plan_offers(self) -> None:
         """Plan the promotions that pay, where to send them, and look at who is left out."""

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from geomarket import engine
+from geomarket.assortment.pairs import Pairs
 from geomarket.demand import Demand, Transference, assumed_transference, first_choices, learn_transference
 from geomarket.errors import NotSupportedError
 from geomarket.market import Market, PlanSettings
@@ -70,8 +71,7 @@ def choices_and_substitutes(
     substitutes : DataFrame
         sku, substitute, share: each SKU's strongest substitutes, which take what all of them together would.
     """
-    shelf = pd.MultiIndex.from_frame(today[["store_id", "sku"]])
-    there = pd.MultiIndex.from_frame(demand[["store_id", "sku"]]).isin(shelf)
+    there = Pairs(demand).among(today)
     indexed = products.set_index("sku")
     factor = pd.Series(1.0, index=demand.index)
     lines = []
