@@ -314,6 +314,27 @@ def test_what_is_planned_of_a_faulty_table_holds_what_every_plan_must(template, 
     assert any("revenue" in line for line in wrong_tables.wrong_in(plan, folder)), "the check finds nothing"
 
 
+def test_rows_and_columns_in_another_order_give_the_same_plan(template, undisturbed, tmp_path):
+    folder = faults.copy_of(template, tmp_path / "plan")
+    for name in wrong_tables.TABLES:
+        content = whole = (folder / f"{name}.csv").read_bytes()
+        for change in wrong_tables.HARMLESS.values():
+            content = wrong_tables.changed_bytes(content, change, seed=0)
+        assert content != whole
+        (folder / f"{name}.csv").write_bytes(content)
+    code, said = faults.run(
+        "plan", str(folder / "plan.toml"), "--out", str(tmp_path / "out"), env=cache(tmp_path)
+    )
+    assert code == 0, said
+    about_files = ("data_quality", "quarantine", "dictionary")
+    before, after = (
+        {name: digest for name, digest in files.items() if name.startswith("tables")}
+        for files in (undisturbed.files, faults.contents(tmp_path / "out"))
+    )
+    differ = {name for name in before | after if before.get(name) != after.get(name)}
+    assert len(before) > 30 and all(Path(name).stem in about_files for name in differ), differ
+
+
 def test_a_csv_cut_in_mid_line_is_said(template, tmp_path):
     folder = faults.copy_of(template, tmp_path / "plan")
     whole = (folder / "sales.csv").read_bytes()
