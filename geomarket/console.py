@@ -139,22 +139,22 @@ def errors_to_exit_codes() -> Iterator[None]:
     2: the input is at fault. 1: the plan failed. 130: stopped with Ctrl-C. 143: told to end. Files being written go,
     and solvers started by this process end with it.
     """
+    came: list[int] = []
     try:
-        with _terminable():
+        with _terminable(came):
             yield
-    except (TableError, SettingsError, MissingDataError) as error:
-        _say(str(error))
-        raise typer.Exit(BAD_INPUT) from error
-    except GeomarketError as error:
-        _say(f"The plan failed: {error}")
-        raise typer.Exit(FAILED) from error
-    except (KeyboardInterrupt, _Terminated) as stop:
-        _say("Stopped. Finished steps are kept: the same command with --resume goes on from there.")
-        raise typer.Exit(INTERRUPTED if isinstance(stop, KeyboardInterrupt) else TERMINATED) from stop
     except typer.Exit:
         raise
-    except Exception as error:  # whatever it is, a scheduler gets a line and a code, and the log the trace
-        _say(f"The plan failed{_in_words(error)}")
+    except (Exception, KeyboardInterrupt, _Terminated) as error:
+        # A query that a signal interrupts raises an error of its own.
+        if came or isinstance(error, KeyboardInterrupt):
+            _say("Stopped. Finished steps are kept: the same command with --resume goes on from there.")
+            raise typer.Exit(TERMINATED if signal.SIGTERM in came else INTERRUPTED) from error
+        if isinstance(error, (TableError, SettingsError, MissingDataError)):
+            _say(str(error))
+            raise typer.Exit(BAD_INPUT) from error
+        # Whatever it is, a scheduler gets a line and a code, and the log the trace.
+        _say(f"The plan failed{f': {error}' if isinstance(error, GeomarketError) else _in_words(error)}")
         raise typer.Exit(FAILED) from error
 
 
@@ -187,19 +187,24 @@ def _say(message: str) -> None:
 
 
 @contextmanager
-def _terminable() -> Iterator[None]:
+def _terminable(came: list[int]) -> Iterator[None]:
+    """Raise where the process is told to end, and note the signal in ``came``."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def stop(number: int, frame: Any) -> None:
-        raise _Terminated
+        came.append(number)
+        raise KeyboardInterrupt if number == signal.SIGINT else _Terminated
 
-    before = signal.signal(signal.SIGTERM, stop)
+    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, stop)}
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        before[signal.SIGINT] = signal.signal(signal.SIGINT, stop)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

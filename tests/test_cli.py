@@ -120,6 +120,39 @@ def test_a_run_that_is_stopped_leaves_no_part_and_says_how_to_go_on(number, code
     assert [path.name for path in out.rglob("*") if path.name.endswith(".part")] == []
 
 
+@pytest.mark.parametrize(("number", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
+def test_a_query_that_is_stopped_is_no_fault(number, code):
+    """DuckDB answers a signal with an error of its own."""
+    import subprocess
+    import sys
+    import time
+
+    endless = (
+        "import duckdb, typer\n"
+        "from geomarket.console import errors_to_exit_codes\n"
+        "app = typer.Typer()\n"
+        "@app.command()\n"
+        "def run():\n"
+        "    with errors_to_exit_codes():\n"
+        "        print('begun', flush=True)\n"
+        "        duckdb.connect().execute('SELECT sum(a.range * b.range) FROM range(3000000) a, range(3000000) b')\n"
+        "app()\n"
+    )
+    started = subprocess.Popen(
+        [sys.executable, "-c", endless],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    assert started.stdout.readline() == "begun\n"
+    time.sleep(0.5)
+    started.send_signal(getattr(signal, number))
+    left = started.communicate(timeout=60)[1]
+    assert started.returncode == code
+    assert "--resume" in left and "unforeseen" not in left and "Traceback" not in left
+
+
 def test_a_second_run_into_the_same_folder_is_refused(tmp_path):
     from geomarket.planning import hold_folder
 
