@@ -147,7 +147,7 @@ def errors_to_exit_codes() -> Iterator[None]:
         raise
     except (Exception, KeyboardInterrupt, _Terminated) as error:
         # A query that a signal interrupts raises an error of its own.
-        if came or isinstance(error, KeyboardInterrupt):
+        if came or isinstance(error, (KeyboardInterrupt, _Terminated)):
             _say("Stopped. Finished steps are kept: the same command with --resume goes on from there.")
             raise typer.Exit(TERMINATED if signal.SIGTERM in came else INTERRUPTED) from error
         if isinstance(error, (TableError, SettingsError, MissingDataError)):
