@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import norm
 
+from geomarket.customers.coded import numbered
 from geomarket.errors import NotSupportedError, SettingsError, TableError
 from geomarket.results import Result
 
@@ -160,9 +161,9 @@ def _one_hot(bought: pd.DataFrame, n_customers: int | None) -> tuple[pd.DataFram
         raise TableError(
             f"bought: column(s) {', '.join(missing)} missing; customer_items makes such a table."
         )
-    customers, ids = pd.factorize(bought["customer_id"], sort=True)
+    customers, ids = numbered(bought["customer_id"])
     coded = isinstance(bought["item"].dtype, pd.CategoricalDtype)
-    items, names = pd.factorize(bought["item"] if coded else bought["item"].astype(str), sort=True)
+    items, names = numbered(bought["item"] if coded else bought["item"].astype(str))
     n = len(ids) if n_customers is None else n_customers
     if n < len(ids):
         raise SettingsError(f"n_customers = {n:,}, but {len(ids):,} customers are in the table.")
@@ -170,13 +171,7 @@ def _one_hot(bought: pd.DataFrame, n_customers: int | None) -> tuple[pd.DataFram
     held[customers, items] = True
     if repeated := len(bought) - int(held.sum()):
         raise TableError(f"bought: {repeated:,} rows repeat a customer and item; one row each is expected.")
-    return pd.DataFrame(held, columns=_plain(names)), _plain(ids)
-
-
-def _plain(names: Any) -> pd.Index:
-    """Names themselves, where they came as a categorical."""
-    index = pd.Index(names)
-    return index.astype(index.categories.dtype) if isinstance(index, pd.CategoricalIndex) else index
+    return pd.DataFrame(held, columns=names), ids
 
 
 def _pairs(held: pd.DataFrame, n: int) -> pd.DataFrame:

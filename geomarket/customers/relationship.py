@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
+from geomarket.customers.coded import numbered
 from geomarket.errors import SettingsError, TableError
 from geomarket.results import Result
 
@@ -109,11 +110,11 @@ def relationship_value(
         )
     by_category = by_category.dropna(subset=["customer_id"])
     # Numbers for names, in the names' order: there may be tens of millions of rows.
-    customer, names = pd.factorize(by_category["customer_id"], sort=True)
+    customer, names = numbered(by_category["customer_id"])
     here = by_category[measure].astype(float).fillna(0.0).to_numpy()
     overall = np.bincount(customer, weights=here, minlength=len(names))
     big = pd.Series(overall).rank(pct=True, method="average").to_numpy() > 1 - top
-    category, categories = pd.factorize(by_category["category"], sort=True)
+    category, categories = numbered(by_category["category"])
     known, n = category >= 0, max(len(names), 1)
     pairs, row = np.unique(category[known].astype(np.int64) * n + customer[known], return_inverse=True)
     worth = np.bincount(row, weights=here[known], minlength=len(pairs))
@@ -126,13 +127,13 @@ def relationship_value(
     who = pairs[flag] % n
     flags = pd.DataFrame(
         {
-            "customer_id": _plain(names).take(who),
-            "category": _plain(categories).take(pairs[flag] // n),
+            "customer_id": names.take(who),
+            "category": categories.take(pairs[flag] // n),
             "here": worth[flag],
             "overall": overall[who],
         }
     )
-    table = pd.DataFrame({"customers": np.diff(edges)}, index=_plain(categories).rename("category"))
+    table = pd.DataFrame({"customers": np.diff(edges)}, index=categories.rename("category"))
     found = flags.groupby("category").agg(
         flagged=("here", "size"), value_here=("here", "sum"), value_overall=("overall", "sum")
     )
@@ -141,9 +142,3 @@ def relationship_value(
     total = float(overall.sum())
     table["share_overall"] = table["value_overall"] / total if total > 0 else np.nan
     return Relationship(table=table.reset_index(), flags=flags, measure=measure)
-
-
-def _plain(names: Any) -> pd.Index:
-    """Names themselves, where they came as a categorical."""
-    index = pd.Index(names)
-    return index.astype(index.categories.dtype) if isinstance(index, pd.CategoricalIndex) else index

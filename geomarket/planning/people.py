@@ -431,10 +431,10 @@ def _quadrants(work: _Work) -> None:
     """Place every type by how many of a category's customers it holds, and how well it is penetrated."""
     bought = work.by_category
     customers, categories = bought["customer_id"].cat, bought["category"].cat
-    counts_where = (bought["units"] > 0).to_numpy() & (categories.codes >= 0).to_numpy()
+    buys = (bought["units"] > 0).to_numpy() & (categories.codes >= 0).to_numpy()
     lives, types = pd.factorize(work.types.reindex(customers.categories).fillna(NO_TYPE))
     shape = (len(types), len(categories.categories))
-    place = (lives[customers.codes[counts_where]], categories.codes[counts_where])
+    place = (lives[customers.codes[buys]], categories.codes[buys])
     counted = np.bincount(np.ravel_multi_index(place, shape), minlength=shape[0] * shape[1]).reshape(shape)
     by = pd.DataFrame(counted, index=pd.Index(types, dtype=object), columns=categories.categories)
     population = work.shown.table.set_index("neighbourhood")["population"]

@@ -298,7 +298,8 @@ def credit_proven(
     listing = np.zeros((len(sizes), len(pairs.skus)))
     code = sizes.index.get_indexer(pd.Index(today["store_id"].map(clusters)))
     sku = pairs.skus.get_indexer(pd.Index(today["sku"]))
-    np.add.at(listing, (code[(code >= 0) & (sku >= 0)], sku[(code >= 0) & (sku >= 0)]), 1.0)
+    known = (code >= 0) & (sku >= 0)
+    np.add.at(listing, (code[known], sku[known]), 1.0)
     size = np.where(cluster >= 0, sizes.to_numpy(dtype=float)[cluster], np.nan)
     share = np.where(cluster >= 0, listing[cluster, pairs.sku], 0.0) / size
     chain = np.bincount(sku[sku >= 0], minlength=len(pairs.skus))
