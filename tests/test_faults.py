@@ -24,7 +24,8 @@ from geomarket.cli import app
 from geomarket.errors import GeomarketError, SolverError
 from geomarket.market import load_market, read_settings, write_template
 from geomarket.planning import hold_folder
-from geomarket.planning.folders import clear_leftovers, replacing
+from geomarket.planning.folders import clear_leftovers
+from geomarket.writing import replacing
 
 
 class Undisturbed(NamedTuple):

@@ -10,7 +10,7 @@ import pandas as pd
 
 from geomarket.errors import SettingsError
 from geomarket.planning.diff import RunDiff
-from geomarket.planning.outputs import replacing
+from geomarket.writing import replacing
 
 __all__ = ["DIFF_FORMATS", "diff_text", "write_diff"]
 

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
-import os
-import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,8 +11,9 @@ from pathlib import Path
 import filelock
 
 from geomarket.errors import SettingsError
+from geomarket.writing import replacing
 
-__all__ = ["MANIFEST", "SIGNATURE", "claim_folder", "clear_leftovers", "hold_folder", "replacing"]
+__all__ = ["MANIFEST", "SIGNATURE", "claim_folder", "clear_leftovers", "hold_folder"]
 
 MANIFEST = "manifest.json"
 SIGNATURE = "geomarket plan"
@@ -100,25 +98,3 @@ def clear_leftovers(folder: Path) -> None:
             shutil.rmtree(left, ignore_errors=True)
         else:
             left.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary name beside ``path``; rename it to ``path`` only if the block ends well.
-
-    Raises
-    ------
-    OSError
-        As the system gives it; a full disk is said in words.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise OSError(error.errno, f"the disk is full; {path.name} was not written", str(path)) from error
-        raise
-    finally:
-        temporary.unlink(missing_ok=True)

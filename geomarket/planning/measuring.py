@@ -17,8 +17,9 @@ from geomarket import engine
 from geomarket.errors import MissingDataError, SettingsError, TableError
 from geomarket.experiments import PairedLift, as_history, measure_pairs
 from geomarket.market.later_sales import LaterSales, read_later_sales
-from geomarket.planning.outputs import MANIFEST, SIGNATURE, replacing
+from geomarket.planning.outputs import MANIFEST, SIGNATURE
 from geomarket.results import Result
+from geomarket.writing import replacing
 
 __all__ = ["PlanMeasurement", "measure_plan", "write_measurement"]
 

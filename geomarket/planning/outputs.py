@@ -21,9 +21,10 @@ from geomarket.planning.campaigns import CAMPAIGNS, campaign_files, write_campai
 from geomarket.planning.classification import SCHEME_FILE, scheme_text
 from geomarket.planning.clusters import CLUSTERS_FILE, clusters_text
 from geomarket.planning.dictionary import table_dictionary
-from geomarket.planning.folders import MANIFEST, SIGNATURE, clear_leftovers, replacing
+from geomarket.planning.folders import MANIFEST, SIGNATURE, clear_leftovers
 from geomarket.planning.people import people_tables
 from geomarket.planning.plan import Plan
+from geomarket.writing import replacing
 
 __all__ = ["plan_tables", "write_outputs"]
 

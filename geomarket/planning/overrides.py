@@ -16,8 +16,8 @@ import pandas as pd
 from geomarket.assortment import RangePlan
 from geomarket.errors import MissingDataError, TableError
 from geomarket.market import read_settings
-from geomarket.planning.outputs import replacing
 from geomarket.results import Result
+from geomarket.writing import replacing
 
 __all__ = [
     "MatchedOverrides",

@@ -16,8 +16,8 @@ import shapely
 from geomarket.errors import NotSupportedError, SettingsError
 from geomarket.hexes import cell_polygons, cells_from_strings
 from geomarket.planning import plan_tables
-from geomarket.planning.folders import replacing
 from geomarket.report.workbook import looks_like_formula, write_dictionary
+from geomarket.writing import replacing
 
 __all__ = ["EXPORT_FORMATS", "map_layers", "neutral_text", "write_exports"]
 

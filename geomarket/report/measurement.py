@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from geomarket.report.measurement_charts import arms_map, gap_chart, power_chart
 from geomarket.report.names import natural_key
 from geomarket.report.numbers import count, money, percent, plural, signed
 from geomarket.report.tables import Cell, Column, Table, frame_table
+from geomarket.writing import replacing
 
 __all__ = ["KPI_WORDS", "measurement_section", "write_measurement_page"]
 
@@ -194,12 +194,8 @@ def write_measurement_page(found: Any, path: str | os.PathLike[str]) -> Path:
             **_finding(found),
         )
     )
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
+    with replacing(path) as temporary:
         temporary.write_text(page, encoding="utf-8", newline="\n")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
     return path
 
 

@@ -6,7 +6,6 @@ import base64
 import hashlib
 import os
 import re
-import secrets
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -30,6 +29,7 @@ from geomarket.report.ranges import ranges_section
 from geomarket.report.store_groups import store_groups_section
 from geomarket.report.targeting import targeting_section
 from geomarket.report.validation import doubted, is_validated
+from geomarket.writing import replacing
 
 __all__ = ["render_report", "write_report"]
 
@@ -69,12 +69,8 @@ def write_report(plan: Any, path: str | os.PathLike[str]) -> Path:
     """
     path = Path(path)
     page = render_report(plan)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
+    with replacing(path) as temporary:
         temporary.write_text(page, encoding="utf-8", newline="\n")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
     return path
 
 

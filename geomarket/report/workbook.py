@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import xlsxwriter
 
 from geomarket.report.reach_sheets import reach_sheets
 from geomarket.report.sheets import Field, Sheet, dictionary_sheet, plan_sheets, readme_lines
+from geomarket.writing import replacing
 
 __all__ = ["looks_like_formula", "write_dictionary", "write_workbook"]
 
@@ -83,12 +83,8 @@ def write_workbook(plan: Any, path: str | os.PathLike[str]) -> Path:
         ``path``. The same plan gives the same bytes.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
+    with replacing(path) as temporary:
         _write(plan, temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
     return path
 
 
