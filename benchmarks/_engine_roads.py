@@ -13,11 +13,13 @@ import pyarrow.parquet as pq
 
 __all__ = [
     "CELLS_A_STORE",
+    "FILE_LIMIT",
     "LINES_A_CUSTOMER",
     "LINES_A_STORE",
     "MEMORY_LIMIT",
     "ROADS",
     "SKUS",
+    "TO_FILES",
     "make",
     "row_hashes",
 ]
@@ -29,6 +31,7 @@ SKUS, CATEGORIES, DAYS = 3_000, 30, 364
 FIRST_DAY = np.datetime64("2023-01-02")
 CHUNK = 5_000_000
 MEMORY_LIMIT = "2GB"
+FILE_LIMIT = "1.5GB"  # leaves Python and its packages half a gigabyte of two
 SPARK_MEMORY = "6g"
 
 
@@ -85,6 +88,18 @@ def by_geomarket(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     cells = engine.cell_category_months(lines, customers, products)
     weeks = lines.mutate(period=lines.date.truncate("W").cast("date"))
     return cells, engine.sales_by_period(weeks, ("store_id", "sku"))
+
+
+def by_geomarket_to_files(folder: Path) -> tuple[Path, Path]:
+    from geomarket import engine
+
+    connection = engine.connect(memory_limit=FILE_LIMIT, temp_dir=folder / "spill_files")
+    lines = connection.read_parquet(str(folder / "lines" / "*.parquet"))
+    customers = connection.read_parquet(str(folder / "customers.parquet"))
+    products = pd.read_parquet(folder / "products.parquet")
+    cells = engine.cell_category_months(lines, customers, products, file=folder / "cells.parquet")
+    weeks = lines.mutate(period=lines.date.truncate("W").cast("date"))
+    return cells, engine.sales_by_period(weeks, ("store_id", "sku"), file=folder / "weeks.parquet")
 
 
 CELLS_SQL = """
@@ -177,8 +192,10 @@ def by_pyspark(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     return session.sql(CELLS_SQL).toPandas(), session.sql(WEEKS_SQL).toPandas()
 
 
+TO_FILES = f"geomarket, to Parquet files, {FILE_LIMIT}"
 ROADS = {
     "geomarket": by_geomarket,
+    TO_FILES: by_geomarket_to_files,
     "hand-written DuckDB SQL": by_sql,
     "Polars, streaming": by_polars,
     "pandas": by_pandas,

@@ -5,6 +5,7 @@ Used by the tests and by benchmarks/engine.py, which publishes what runs where.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,16 @@ def _offers(market: Market) -> pd.DataFrame:
     )
 
 
+def _read_back(write: Callable[[Path], Path]) -> pd.DataFrame:
+    """What a Parquet file written under an awkward name holds."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = write(Path(folder) / "new" / """it's "here".parquet""")
+        assert [path.name for path in file.parent.iterdir()] == [file.name]
+        frame = pd.read_parquet(file)
+    days = [name for name in ("month", "period") if name in frame]
+    return frame.astype(dict.fromkeys(days, "datetime64[ns]"))
+
+
 CASES: dict[str, Callable[[Any, Any, Market], pd.DataFrame]] = {
     "periods_of": lambda sales, baskets, m: pd.DataFrame({"period": engine.periods_of(sales)}),
     "store_sku_periods": lambda sales, baskets, m: engine.store_sku_periods(sales),
@@ -76,6 +87,12 @@ CASES: dict[str, Callable[[Any, Any, Market], pd.DataFrame]] = {
     "customer_items": lambda sales, baskets, m: engine.customer_items(baskets, m.products, top=2),
     "cell_category_months": lambda sales, baskets, m: engine.cell_category_months(
         baskets, _cells(m), m.products
+    ),
+    "sales_by_period, to a file": lambda sales, baskets, m: _read_back(
+        lambda file: engine.sales_by_period(sales, ("store_id", "sku"), file=file)
+    ),
+    "cell_category_months, to a file": lambda sales, baskets, m: _read_back(
+        lambda file: engine.cell_category_months(baskets, _cells(m), m.products, file=file)
     ),
     "trade_of": lambda sales, baskets, m: engine.trade_of(baskets, m.products, _who(m)),
     "trade_on_pairs": lambda sales, baskets, m: engine.trade_on_pairs(

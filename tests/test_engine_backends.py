@@ -12,7 +12,7 @@ from engine_cases import CASES, ENGINES, cases_market
 
 from geomarket import engine
 from geomarket.errors import TableError
-from geomarket.market import warehouse_baskets, warehouse_sales
+from geomarket.market import sales_table, warehouse_baskets, warehouse_sales
 
 NEEDS = {"SQLite": "sqlite3", "Polars": "polars"}
 
@@ -72,6 +72,25 @@ def test_a_warehouse_with_names_of_its_own_serves_every_stage(market, tmp_path):
     )
     months = engine.sales_by_period(warehouse_sales(twice, names, "month"), ())
     assert months["period"].dt.day.eq(1).all() and months["units"].sum() == market.sales.units.sum().execute()
+
+
+@pytest.mark.parametrize("case", [name for name in CASES if name.endswith(", to a file")])
+def test_a_file_holds_the_rows_of_the_frame(case, expected):
+    pd.testing.assert_frame_equal(
+        expected[case], expected[case.removesuffix(", to a file")], check_exact=True
+    )
+
+
+def test_a_file_that_could_not_be_written_whole_leaves_the_old_one(market, tmp_path):
+    file = tmp_path / "sales.parquet"
+    file.write_text("what was there")
+    sales = sales_table(
+        pd.DataFrame({"store_id": ["1", "2"], "sku": "a", "period": "2024-01-01", "units": 1, "revenue": 1})
+    )
+    broken = sales.mutate(revenue=sales.sku.cast("decimal(18, 2)"))
+    with pytest.raises(TableError, match="Look for extreme units"):
+        engine.sales_by_period(broken, ("sku",), file=file)
+    assert file.read_text() == "what was there" and list(tmp_path.iterdir()) == [file]
 
 
 def test_what_cancels_out_in_the_warehouse_is_no_sale(market, tmp_path):

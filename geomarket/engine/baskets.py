@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import overload
 
 import ibis
 import ibis.expr.types as ir
 import pandas as pd
 
-from geomarket.engine.expressions import Window, fetch, money, strings, trade, whole, with_products, within
+from geomarket.engine.expressions import (
+    Window,
+    fetch,
+    fetch_or_write,
+    money,
+    strings,
+    trade,
+    whole,
+    with_products,
+    within,
+)
 
 __all__ = [
     "cell_category_months",
@@ -144,12 +156,30 @@ def customer_category(
     return fetch(found, coded=keys if coded else ())
 
 
+@overload
 def cell_category_months(
     baskets: ir.Table,
     cells: pd.DataFrame | ir.Table,
     products: pd.DataFrame,
     periods: Window | None = None,
-) -> pd.DataFrame:
+    file: None = None,
+) -> pd.DataFrame: ...
+@overload
+def cell_category_months(
+    baskets: ir.Table,
+    cells: pd.DataFrame | ir.Table,
+    products: pd.DataFrame,
+    periods: Window | None = None,
+    *,
+    file: str | Path,
+) -> Path: ...
+def cell_category_months(
+    baskets: ir.Table,
+    cells: pd.DataFrame | ir.Table,
+    products: pd.DataFrame,
+    periods: Window | None = None,
+    file: str | Path | None = None,
+) -> pd.DataFrame | Path:
     """Add up trade by the hexagon customers live in, product category and month.
 
     Parameters
@@ -163,12 +193,16 @@ def cell_category_months(
         ``Market.products``; sku and category are used.
     periods : (start, end), optional
         Half-open window of dates.
+    file : path, optional
+        Parquet file to write the rows to instead, for results larger than memory: from DuckDB they go to disk as they
+        come, so that the process stays within little more than DuckDB's memory limit. Replaced only when it is whole.
 
     Returns
     -------
-    DataFrame
+    DataFrame, or Path
         cell, category, month (its first day), customers (int: distinct), units (float), revenue (money); ordered by the
-        keys. Counts are as they are: suppress them before they are shown (:func:`geomarket.suppress`).
+        keys. Counts are as they are: suppress them before they are shown (:func:`geomarket.suppress`). The path of the
+        file, where one was asked for.
 
     Examples
     --------
@@ -187,15 +221,12 @@ def cell_category_months(
     # By way of a timestamp: Spark truncates to one where ibis expects a date, and so drops a plain cast.
     table = table.mutate(month=table.date.truncate("M").cast("timestamp").cast("date"))
     keys = ["cell", "category", "month"]
-    return fetch(
-        table.group_by(keys)
-        .aggregate(
-            customers=table.customer_id.nunique().cast("int64"),
-            units=whole(table.units),
-            revenue=money(table.revenue),
-        )
-        .order_by(keys)
+    found = table.group_by(keys).aggregate(
+        customers=table.customer_id.nunique().cast("int64"),
+        units=whole(table.units),
+        revenue=money(table.revenue),
     )
+    return fetch_or_write(found.order_by(keys), file)
 
 
 def customer_channel_trips(baskets: ir.Table, periods: Window | None = None) -> pd.DataFrame:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import duckdb
@@ -12,14 +14,28 @@ import ibis.expr.types as ir
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from geomarket.errors import TableError
 from geomarket.market.connection import out_of_room
+from geomarket.writing import replacing
 
-__all__ = ["Window", "fetch", "money", "strings", "trade", "whole", "with_products", "within"]
+__all__ = [
+    "Window",
+    "fetch",
+    "fetch_or_write",
+    "money",
+    "strings",
+    "trade",
+    "whole",
+    "with_products",
+    "within",
+]
 
 Day: TypeAlias = str | dt.date | pd.Timestamp | None
 Window: TypeAlias = tuple[Day, Day]
+
+_BATCH = 100_000
 
 
 def within(table: ir.Table, column: str, window: Window | None) -> ir.Table:
@@ -101,18 +117,8 @@ def fetch(expression: ir.Table, coded: Sequence[str] = ()) -> pd.DataFrame:
     """
     schema = expression.schema()
     # By way of Arrow: as pandas, ibis makes a Python object of every date.
-    try:
+    with _in_words():
         table = expression.to_pyarrow()
-    except (duckdb.ConversionException, duckdb.OutOfRangeException) as err:
-        raise TableError(
-            "sales, baskets or products: figures too large to be added up to the cent "
-            f"({' '.join(str(err).split())[:160]}). Look for extreme units, revenue, prices and costs."
-        ) from err
-    except duckdb.Error as err:
-        short = out_of_room("Adding up sales or baskets", err)
-        if short is None:
-            raise
-        raise short from err
     columns = {}
     for name, kind in schema.items():
         column = table[name]
@@ -129,6 +135,47 @@ def fetch(expression: ir.Table, coded: Sequence[str] = ()) -> pd.DataFrame:
         if kind.is_date():
             columns[name] = values.astype("datetime64[ns]")
     return pd.DataFrame(columns)
+
+
+def fetch_or_write(expression: ir.Table, file: str | Path | None) -> pd.DataFrame | Path:
+    """Return the rows of an expression, or write them to a Parquet file as they come and return its path."""
+    if file is None:
+        return fetch(expression)
+    path = Path(file)
+    with _in_words(), replacing(path) as temporary:
+        batches = _batches(expression)
+        with pq.ParquetWriter(temporary, batches.schema, compression="zstd") as writer:
+            for batch in batches:
+                writer.write_batch(batch)
+    return path
+
+
+def _batches(expression: ir.Table) -> pa.RecordBatchReader:
+    """Rows in parts, so that DuckDB's result never stands in memory whole; other engines may hold it."""
+    backend = ibis.get_backend(expression)
+    if backend.name != "duckdb":
+        return expression.to_pyarrow_batches(chunk_size=_BATCH)
+    # As ibis' own to_pyarrow_batches, which asks by a name that DuckDB 2 no longer has; its to_parquet takes no path
+    # with a quotation mark.
+    backend._run_pre_execute_hooks(expression)
+    return backend.con.sql(backend.compile(expression)).to_arrow_reader(_BATCH)
+
+
+@contextlib.contextmanager
+def _in_words() -> Iterator[None]:
+    """Say in words what went wrong in DuckDB, where it is the data or the room."""
+    try:
+        yield
+    except (duckdb.ConversionException, duckdb.OutOfRangeException) as err:
+        raise TableError(
+            "sales, baskets or products: figures too large to be added up to the cent "
+            f"({' '.join(str(err).split())[:160]}). Look for extreme units, revenue, prices and costs."
+        ) from err
+    except duckdb.Error as err:
+        short = out_of_room("Adding up sales or baskets", err)
+        if short is None:
+            raise
+        raise short from err
 
 
 def _coded(column: pa.ChunkedArray) -> pd.Series:

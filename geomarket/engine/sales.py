@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
+from pathlib import Path
+from typing import overload
 
 import ibis
 import ibis.expr.types as ir
 import numpy as np
 import pandas as pd
 
-from geomarket.engine.expressions import Window, fetch, money, trade, whole, with_products, within
+from geomarket.engine.expressions import (
+    Window,
+    fetch,
+    fetch_or_write,
+    money,
+    trade,
+    whole,
+    with_products,
+    within,
+)
 from geomarket.errors import TableError
 
 __all__ = ["periods_of", "sales_by_period", "store_sku_periods", "trade_by_period"]
@@ -99,9 +110,24 @@ def store_sku_periods(sales: ir.Table, periods: Window | None = None) -> pd.Data
     return frame[[*_SALES_KEYS, *order]]
 
 
+@overload
 def sales_by_period(
-    sales: ir.Table, keys: Sequence[str] = ("store_id",), periods: Window | None = None
-) -> pd.DataFrame:
+    sales: ir.Table, keys: Sequence[str] = ("store_id",), periods: Window | None = None, file: None = None
+) -> pd.DataFrame: ...
+@overload
+def sales_by_period(
+    sales: ir.Table,
+    keys: Sequence[str] = ("store_id",),
+    periods: Window | None = None,
+    *,
+    file: str | Path,
+) -> Path: ...
+def sales_by_period(
+    sales: ir.Table,
+    keys: Sequence[str] = ("store_id",),
+    periods: Window | None = None,
+    file: str | Path | None = None,
+) -> pd.DataFrame | Path:
     """Add up sales per period and any of store and SKU.
 
     Parameters
@@ -112,12 +138,15 @@ def sales_by_period(
         What to keep apart besides the period; empty for the whole chain.
     periods : (start, end), optional
         Half-open window of dates.
+    file : path, optional
+        Parquet file to write the rows to instead, for results larger than memory, as in
+        :func:`geomarket.engine.cell_category_months`.
 
     Returns
     -------
-    DataFrame
+    DataFrame, or Path
         The keys, period, units (float), revenue (money, float); ordered by keys and period. Periods
-        without trade have no row.
+        without trade have no row. The path of the file, where one was asked for.
 
     Raises
     ------
@@ -139,9 +168,8 @@ def sales_by_period(
         )
     table = within(sales, "period", periods)
     by = [*keys, "period"]
-    return fetch(
-        table.group_by(by).aggregate(units=whole(table.units), revenue=money(table.revenue)).order_by(by)
-    )
+    found = table.group_by(by).aggregate(units=whole(table.units), revenue=money(table.revenue))
+    return fetch_or_write(found.order_by(by), file)
 
 
 def trade_by_period(
