@@ -10,6 +10,7 @@ import sys
 from decimal import Decimal
 
 import ibis
+import ibis.expr.types as ir
 import numpy as np
 import pandas as pd
 import pytest
@@ -289,12 +290,61 @@ def test_a_small_memory_limit_spills_and_gives_the_same(tmp_path):
     assert len(found) == 700_000 and found["units"].sum() == 2_800_000
     assert (found["revenue"] == found["units"] * 0.625).all()
     small.raw_sql("SET max_temp_directory_size = '1MB'")
+    wide = small.table("wide")
+    # Where the spill folder is full, parts that need none of it are enough; of one store there are no parts.
+    pd.testing.assert_frame_equal(engine.sales_by_period(wide, ("store_id", "sku")), found)
+    one_store = wide.mutate(store_id=ibis.literal("1"), sku=wide.store_id.concat(wide.sku))
     with pytest.raises(SettingsError, match=r"the spill folder is full .*name a spill_folder with more room"):
-        engine.sales_by_period(small.table("wide"), ("store_id", "sku"))
+        engine.sales_by_period(one_store, ("store_id", "sku"))
     assert [path.stat().st_mode & 0o777 for path in (tmp_path / "deep" / "spill").iterdir()] == [0o700]
-    del small, found
+    del small, found, wide, one_store
     gc.collect()
     assert list((tmp_path / "deep" / "spill").iterdir()) == []
+
+
+def test_what_can_not_be_spilled_is_found_in_parts(tmp_path, caplog):
+    """Distinct counts can't be spilled: past the limit they are taken by parts of the first key, in order."""
+    rng = np.random.default_rng(8)
+    n, people = 400_000, 80_000
+    ids = np.array([f"c{number:05d}" for number in range(people)])
+    who, sku = rng.integers(0, people, n), rng.integers(0, 20, n)
+    lines = pd.DataFrame(
+        {
+            "customer_id": np.where(np.arange(n) % 1000 == 0, None, ids[who]),  # cash customers come last
+            "basket_id": np.arange(n) // 3,
+            "sku": np.array([f"s{number:02d}" for number in range(20)])[sku],
+            "date": pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(0, 360, n), unit="D"),
+            "units": rng.integers(1, 5, n),
+            "revenue": rng.integers(100, 900, n) / 100,
+        }
+    )
+    lines.to_parquet(tmp_path / "lines.parquet")
+    cells = pd.DataFrame({"customer_id": ids, "cell": np.arange(people) % 500})
+    products = pd.DataFrame({"sku": [f"s{number:02d}" for number in range(20)]})
+    products["category"] = "c" + (products.index % 5).astype(str)
+
+    def table_of(memory_limit: str) -> ir.Table:
+        connection = connect(memory_limit=memory_limit, threads=1, temp_dir=tmp_path / "spill")
+        table = connection.read_parquet(str(tmp_path / "lines.parquet"))
+        return table.mutate(revenue=table.revenue.cast("decimal(18, 2)"))
+
+    large, small = table_of("2GB"), table_of("22MB")
+    want = engine.cell_category_months(large, cells, products)
+    trips = engine.customer_category(large, products.assign(cost=1.0))
+    assert len(want) == 30_000 and trips["customer_id"].isna().sum() == 5 and not caplog.records
+    with caplog.at_level("INFO", logger="geomarket.engine.fetching"):
+        got = engine.cell_category_months(small, cells, products)
+        pd.testing.assert_frame_equal(got, want, check_exact=True)
+        assert "adding up by cell in parts" in caplog.text
+        caplog.clear()
+        file = engine.cell_category_months(small, cells, products, file=tmp_path / "out" / "cells.parquet")
+        got = pd.read_parquet(file).astype({"month": "datetime64[ns]"})
+        pd.testing.assert_frame_equal(got, want, check_exact=True)
+        assert "adding up by cell in parts" in caplog.text
+        got = engine.customer_category(small, products.assign(cost=1.0))
+        pd.testing.assert_frame_equal(got, trips, check_exact=True)
+        assert "adding up by customer_id in parts" in caplog.text
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["cells.parquet"]
 
 
 def test_a_memory_limit_too_small_for_anything_is_named_with_the_cure(tmp_path, frame):

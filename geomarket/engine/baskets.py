@@ -10,17 +10,8 @@ import ibis
 import ibis.expr.types as ir
 import pandas as pd
 
-from geomarket.engine.expressions import (
-    Window,
-    fetch,
-    fetch_or_write,
-    money,
-    strings,
-    trade,
-    whole,
-    with_products,
-    within,
-)
+from geomarket.engine.expressions import Window, money, strings, trade, whole, with_products, within
+from geomarket.engine.fetching import fetch, fetch_or_write
 
 __all__ = [
     "cell_category_months",
@@ -72,7 +63,8 @@ def customer_totals(baskets: ir.Table, products: pd.DataFrame, periods: Window |
             last_date=table.date.max().cast("date"),
             **trade(table),
         )
-        .order_by("customer_id")
+        .order_by("customer_id"),
+        spread=table.customer_id,
     )
 
 
@@ -105,7 +97,8 @@ def customer_store_trips(baskets: ir.Table, periods: Window | None = None) -> pd
     return fetch(
         table.group_by(keys)
         .aggregate(trips=table.basket_id.nunique().cast("int64"), revenue=money(table.revenue))
-        .order_by(keys)
+        .order_by(keys),
+        spread=table.customer_id,
     )
 
 
@@ -153,7 +146,7 @@ def customer_category(
     sums = {"trips": table.basket_id.nunique().cast("int64"), **trade(table)}
     wanted = sums if figures is None else {name: sums[name] for name in figures}
     found = table.group_by(keys).aggregate(**wanted).order_by(keys)
-    return fetch(found, coded=keys if coded else ())
+    return fetch(found, coded=keys if coded else (), spread=table.customer_id)
 
 
 @overload
@@ -226,7 +219,7 @@ def cell_category_months(
         units=whole(table.units),
         revenue=money(table.revenue),
     )
-    return fetch_or_write(found.order_by(keys), file)
+    return fetch_or_write(found.order_by(keys), file, spread=placed.cell)
 
 
 def customer_channel_trips(baskets: ir.Table, periods: Window | None = None) -> pd.DataFrame:
@@ -254,7 +247,8 @@ def customer_channel_trips(baskets: ir.Table, periods: Window | None = None) -> 
     """
     table = within(baskets, "date", periods)
     keys = ["customer_id", "channel"]
-    return fetch(table.group_by(keys).aggregate(trips=table.basket_id.nunique().cast("int64")).order_by(keys))
+    found = table.group_by(keys).aggregate(trips=table.basket_id.nunique().cast("int64"))
+    return fetch(found.order_by(keys), spread=table.customer_id)
 
 
 def trade_on_pairs(
@@ -306,7 +300,8 @@ def trade_on_pairs(
             revenue=money(marked.revenue),
             on_pairs=ibis.coalesce(on_pairs, ibis.literal(0.0)),
         )
-        .order_by(keys)
+        .order_by(keys),
+        spread=marked.customer_id,
     )
 
 
@@ -345,7 +340,8 @@ def trade_of(
     table = with_products(within(baskets, "date", periods), products, ["category"])
     mine = table.semi_join(strings(customers, who), who)
     keys = [*who, "store_id", "sku"]
-    return fetch(mine.group_by(keys).aggregate(revenue=money(mine.revenue)).order_by(keys))
+    found = mine.group_by(keys).aggregate(revenue=money(mine.revenue))
+    return fetch(found.order_by(keys), spread=mine.customer_id)
 
 
 def customer_items(

@@ -6,7 +6,8 @@ import ibis
 import ibis.expr.types as ir
 import pandas as pd
 
-from geomarket.engine.expressions import fetch, whole
+from geomarket.engine.expressions import whole
+from geomarket.engine.fetching import fetch
 
 __all__ = ["units_on_offer"]
 

@@ -12,16 +12,8 @@ import ibis.expr.types as ir
 import numpy as np
 import pandas as pd
 
-from geomarket.engine.expressions import (
-    Window,
-    fetch,
-    fetch_or_write,
-    money,
-    trade,
-    whole,
-    with_products,
-    within,
-)
+from geomarket.engine.expressions import Window, money, trade, whole, with_products, within
+from geomarket.engine.fetching import fetch, fetch_or_write
 from geomarket.errors import TableError
 
 __all__ = ["periods_of", "sales_by_period", "store_sku_periods", "trade_by_period"]
@@ -100,7 +92,8 @@ def store_sku_periods(sales: ir.Table, periods: Window | None = None) -> pd.Data
             first_period=table.period.min().cast("date"),
             last_period=table.period.max().cast("date"),
         )
-        .order_by(list(_SALES_KEYS))
+        .order_by(list(_SALES_KEYS)),
+        spread=table.store_id,
     )
     calendar = np.array(periods_of(sales, periods), dtype="datetime64[D]")
     first = np.searchsorted(calendar, frame["first_period"].to_numpy().astype("datetime64[D]"))
@@ -169,7 +162,7 @@ def sales_by_period(
     table = within(sales, "period", periods)
     by = [*keys, "period"]
     found = table.group_by(by).aggregate(units=whole(table.units), revenue=money(table.revenue))
-    return fetch_or_write(found.order_by(by), file)
+    return fetch_or_write(found.order_by(by), file, spread=table[by[0]])
 
 
 def trade_by_period(
@@ -217,4 +210,5 @@ def trade_by_period(
     table = table.filter(table.known_sku.notnull())
     by = [*keys, "period"]
     order = [*by, "units", "revenue", "margin", "costed_revenue"]
-    return fetch(table.group_by(by).aggregate(**trade(table)).order_by(by))[order]
+    found = table.group_by(by).aggregate(**trade(table))
+    return fetch(found.order_by(by), spread=table[by[0]])[order]
