@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import re
 import shutil
 
 import geopandas as gpd
@@ -126,6 +127,17 @@ def test_ranges_keep_every_rule_outside_the_solver(plan):
     assert plan.ranges.checks["worst_violation"].max() < 1e-6
     used = plan.ranges.spaces
     assert (used["used"] <= used["capacity"] + 1e-6).all()
+
+
+def test_sentences_name_the_currency_of_an_amount(plan, folder):
+    """An amount to the cent that stands in a sentence carries the market's sign."""
+    bare = re.compile(r"(?<![\d.,€])\d[\d,]*\.\d\d\b(?!\s*(?:%|l\b|kg\b|×))")
+    stages = [plan.ranges, plan.promotions, plan.targeting, plan.rehearsal]
+    said = [line for stage in stages if stage is not None for line in stage.summary()]
+    said += plan.ranges.table["reason"].tolist() + plan.promotions.table["reason"].tolist()
+    wrong = [line for line in said if bare.search(line)]
+    assert len(said) > 200 and sum("€" in line for line in said) > 100
+    assert not wrong, wrong[:5]
 
 
 def test_changes_lead_from_todays_range_to_the_planned_one(plan):

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from geomarket.amounts import as_money
 from geomarket.assortment.choice import (
     ChoiceProblem,
     ChoiceRange,
@@ -48,10 +49,13 @@ class ChoicePlan(Result):
     solver : DataFrame
         store_cluster, category, status, value, bound, gap, places, listed, buying (share of customers who buy
         something), revenue_ordered (value of the best range by order of margin), road.
+    currency : str
+        Sign written before amounts.
     """
 
     table: pd.DataFrame
     solver: pd.DataFrame
+    currency: str = ""
 
     def summary(self) -> list[str]:
         """Say what the ranges earn and how surely they are the best."""
@@ -59,11 +63,13 @@ class ChoicePlan(Result):
             return ["No range to plan."]
         value, simple = self.solver["value"].sum(), self.solver["revenue_ordered"].sum()
         proven = (self.solver["status"] == "optimal").sum()
-        return [
-            f"{len(self.solver)} ranges are expected to earn {value:,.2f} a period, {value / simple - 1:.1%} more than "
-            "the best ranges that list SKUs in the order of their margin."
+        more = (
+            f", {value / simple - 1:.1%} more than the best ranges that list SKUs in the order of their margin"
             if simple > 0
-            else f"{len(self.solver)} ranges are expected to earn {value:,.2f} a period.",
+            else ""
+        )
+        return [
+            f"{len(self.solver)} ranges are expected to earn {as_money(value, self.currency)} a period{more}.",
             f"{proven} of {len(self.solver)} are proven best; the widest gap left is {self.solver['gap'].max():.2%}.",
             "All by the choice model given: customers of a type choose in proportion to attraction among what is "
             "listed, and each store cluster's customers only there.",
@@ -99,6 +105,7 @@ def plan_choice_ranges(
     must_list: SkuList = (),
     must_not: SkuList = (),
     solver: SolverOptions | None = None,
+    currency: str = "",
 ) -> ChoicePlan:
     """Plan each store cluster's range for the mix of neighbourhood types that shop there.
 
@@ -123,6 +130,8 @@ def plan_choice_ranges(
         Listings demanded and forbidden, chain-wide or by store cluster.
     solver : SolverOptions, optional
         Gap (1e-4 by default), time limit for each range, seed.
+    currency : str
+        Sign written before amounts in reasons and summary.
 
     Returns
     -------
@@ -185,13 +194,15 @@ def plan_choice_ranges(
             )  # fmt: skip
             found = best_range(problem, options, process=process)
             lines.append(
-                _lines(problem, found, mine, weight).assign(store_cluster=cluster, category=category)
+                _lines(problem, found, mine, weight, currency).assign(
+                    store_cluster=cluster, category=category
+                )
             )
             solved.append(_solver_line(problem, found, cluster, category))
     chosen = (
         pd.concat(lines, ignore_index=True)[LINE_COLUMNS] if lines else pd.DataFrame(columns=LINE_COLUMNS)
     )
-    return ChoicePlan(chosen, pd.DataFrame(solved))
+    return ChoicePlan(chosen, pd.DataFrame(solved), currency)
 
 
 def _problem(
@@ -217,7 +228,7 @@ def _problem(
 
 
 def _lines(
-    problem: ChoiceProblem, found: ChoiceRange, goods: pd.DataFrame, customers: pd.Series
+    problem: ChoiceProblem, found: ChoiceRange, goods: pd.DataFrame, customers: pd.Series, currency: str
 ) -> pd.DataFrame:
     weight = problem.attraction * found.listed
     bought = problem.customers[:, None] * weight / (1 + weight.sum(axis=1, keepdims=True))
@@ -241,7 +252,8 @@ def _lines(
         rest[sku] = False
         without.append(value - expected_margin(problem, rest))
     frame["reason"] = [
-        f"{share:.0%} of its buyers live in {main}; earns {margin:,.2f}, of which {gain:,.2f} would be lost without it"
+        f"{share:.0%} of its buyers live in {main}; earns {as_money(margin, currency)}, of which "
+        f"{as_money(gain, currency)} would be lost without it"
         for share, main, margin, gain in zip(
             frame["main_share"], frame["main_buyers"], frame["margin"], without
         )

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from geomarket.amounts import as_money
 from geomarket.assortment.data import SKIPPED_COLUMNS, RangeInputs, category_problem
 from geomarket.assortment.optimise import solve_ranges
 from geomarket.assortment.phases import WAITS, deal_phases, phase_name
@@ -27,7 +28,6 @@ from geomarket.assortment.range_tables import (
 )
 from geomarket.assortment.rules import RangeRules
 from geomarket.assortment.solving import SolverOptions, SolverResult
-from geomarket.assortment.wording import money
 from geomarket.assortment.worker import SolverProcess
 from geomarket.errors import SettingsError, SolverError, TableError
 from geomarket.results import Result
@@ -174,9 +174,9 @@ class RangePlan(Result):
         planned, today = self.spaces["margin"].sum(), self.spaces["margin_today"].sum()
         share = f" ({planned / today - 1:+.1%})" if today > 0 else ""
         return (
-            f"By the forecasts they were chosen by, planned ranges earn {money(planned, self.currency)} a "
-            f"{self.period} against {money(today, self.currency)} for today's{share}: in sample and flattering, since "
-            "listings chosen for a high forecast tend to fall short of it. Judge them on other periods."
+            f"By the forecasts they were chosen by, planned ranges earn {as_money(planned, self.currency)} a "
+            f"{self.period} against {as_money(today, self.currency)} for today's{share}: in sample and flattering, "
+            "since listings chosen for a high forecast tend to fall short of it. Judge them on other periods."
         )
 
     def _phase_words(self) -> list[str]:

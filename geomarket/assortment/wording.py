@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from geomarket.amounts import as_money
 from geomarket.assortment.data import CategoryData
 from geomarket.assortment.problem import RangeProblem
 from geomarket.assortment.rules import RangeRules
@@ -44,7 +45,7 @@ def line_reasons(
         if status == "delist":
             parts = [f"delisted: {held_back.why(i, rank, places, margin)}"]
             if np.isfinite(margin):
-                parts += [_earns(money(margin, currency), period, "where it is listed today"), _rate(lift)]
+                parts += [_earns(as_money(margin, currency), period, "where it is listed today"), _rate(lift)]
             parts += [swaps[i]] if swaps[i] else []
             reasons.append("; ".join(parts))
             continue
@@ -53,7 +54,7 @@ def line_reasons(
         parts = [rule] if rule else []
         parts += [_rate(lift), f"ranks {rank} for {places} places{others}"]
         parts.append(
-            _earns(money(margin, currency), period, f"in {stores} {'store' if stores == 1 else 'stores'}")
+            _earns(as_money(margin, currency), period, f"in {stores} {'store' if stores == 1 else 'stores'}")
         )
         if swaps[i]:
             parts.append(swaps[i])
@@ -104,8 +105,8 @@ class _Obstacles:
             return "expected to earn nothing here"
         if self.net[sku] <= 0:
             return (
-                f"its {money(self.margin[sku], self.currency)} a {self.period} would not cover listing and changes "
-                f"({money(self.margin[sku] - self.net[sku], self.currency)})"
+                f"its {as_money(self.margin[sku], self.currency)} a {self.period} would not cover listing and changes "
+                f"({as_money(self.margin[sku] - self.net[sku], self.currency)})"
             )
         if rank > places:
             return f"{here} in this cluster"
@@ -190,13 +191,6 @@ def _rate(lift: float) -> str:
 
 def _earns(margin: str, period: str, where: str) -> str:
     return f"earns {margin} a {period} {where}" if margin else "no forecast here"
-
-
-def money(amount: float, currency: str) -> str:
-    """Write an amount to the cent; nothing where there is none."""
-    if not np.isfinite(amount):
-        return ""
-    return f"{'-' if round(amount, 2) < 0 else ''}{currency}{abs(amount):,.2f}"
 
 
 def change_reasons(changes: pd.DataFrame, lines: pd.DataFrame) -> npt.NDArray[np.object_]:

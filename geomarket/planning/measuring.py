@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from geomarket import engine
+from geomarket.amounts import as_money
 from geomarket.errors import MissingDataError, SettingsError, TableError
 from geomarket.experiments import PairedLift, as_history, measure_pairs
 from geomarket.market.later_sales import LaterSales, read_later_sales
@@ -306,13 +307,16 @@ def _cost(
 ) -> tuple[float | None, list[str]]:
     if cost is not None:
         return cost, []
-    each = float(((manifest.get("settings") or {}).get("assortment") or {}).get("cost_per_change") or 0)
+    settings = manifest.get("settings") or {}
+    currency = str((settings.get("plan") or {}).get("currency") or "")
+    each = float((settings.get("assortment") or {}).get("cost_per_change") or 0)
     tested = design.loc[design["arm"] == "test", "store_id"]
     changes = int(stores.loc[stores["store_id"].isin(tested), ["n_list", "n_delist"]].to_numpy().sum())
     if not each * changes:
         return None, ["No cost was given, so no return is worked out; give --cost."]
     return each * changes, [
-        f"Cost: {changes:,} listings and delistings in test stores at {each:,.2f} each, from the plan's settings."
+        f"Cost: {changes:,} listings and delistings in test stores at {as_money(each, currency)} each, from the "
+        "plan's settings."
     ]
 
 

@@ -106,6 +106,7 @@ def find_promotions(
         listings=kept[["store_id", "sku"]],
         solver=SolverOptions(gap=chosen.gap, time_limit=chosen.time_limit),
         random_state=settings.plan.seed,
+        currency=market.currency,
     )
     return response, plan
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from geomarket import engine
+from geomarket.amounts import as_money
 from geomarket.catchments import Catchments
 from geomarket.customers import channel_response, place_customers
 from geomarket.errors import NotSupportedError, SettingsError
@@ -84,7 +85,8 @@ class Targeting(Result):
             line = self.contact_certificate.iloc[0]
             lines.append(
                 f"{line['contacts']:,.0f} letters and messages to {line['customers']:,.0f} customers who agreed to "
-                f"them cost {line['cost']:,.2f} and bring {line['net']:,.2f} net, within {line['gap']:.2%} of "
+                f"them cost {as_money(line['cost'], self.doors.currency)} and bring "
+                f"{as_money(line['net'], self.doors.currency)} net, within {line['gap']:.2%} of "
                 "the best possible."
                 if line["customers"] > 0
                 else "No letter or message pays."
@@ -172,6 +174,7 @@ def find_targeting(
         most=chosen.max_drops_per_hexagon,
         response=answers,
         excluded=excluded,
+        currency=market.currency,
     )
     counted = float(values["in_plan"].sum())
     if counted > 0:
@@ -292,6 +295,7 @@ def _contacts(
         most=chosen.max_contacts_per_customer,
         response=_channel_answers(market, chosen, notes),
         reached=reached,
+        currency=market.currency,
     )
     notes.append(
         f"Customers are expected to go on spending as in the last {chosen.spend_periods} {market.period}s; nobody is "

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from geomarket.amounts import as_money
 from geomarket.promotions.economics import MONEY_COLUMNS
 from geomarket.promotions.rules import PromotionRules
 from geomarket.results import Result
@@ -42,6 +43,8 @@ class PromotionPlan(Result):
         response in which a category's errors are the same in all store clusters. Empty for an empty plan.
     sources : dict
         cannibalisation: categories for which it was estimated; halo: number of effects on other categories in use.
+    currency : str
+        Sign written before amounts.
     """
 
     table: pd.DataFrame
@@ -51,6 +54,7 @@ class PromotionPlan(Result):
     rules: PromotionRules
     risk: dict[str, float] = field(default_factory=dict)
     sources: dict[str, Any] = field(default_factory=dict)
+    currency: str = ""
 
     def waterfall(self) -> pd.DataFrame:
         """Return the plan's money part by part: part, amount (gains positive, losses negative), and net last."""
@@ -75,25 +79,30 @@ class PromotionPlan(Result):
                 *self.notes(),
             ]
         total = self.table[["net", "cost", "incremental_margin", "subsidised"]].sum()
-        budget = "" if math.isinf(self.rules.budget) else f" of a budget of {self.rules.budget:,.2f}"
+        said = {name: as_money(amount, self.currency) for name, amount in total.items()}
+        of = (
+            ""
+            if math.isinf(self.rules.budget)
+            else f" of a budget of {as_money(self.rules.budget, self.currency)}"
+        )
         lines = [
-            f"{len(self.table):,} offers are expected to bring {total['net']:,.2f} net for "
-            f"{total['cost']:,.2f}{budget}.",
-            f"Extra units earn {total['incremental_margin']:,.2f}; price cuts on units that would have sold anyway "
-            f"cost {total['subsidised']:,.2f}.",
+            f"{len(self.table):,} offers are expected to bring {said['net']} net for {said['cost']}{of}.",
+            f"Extra units earn {said['incremental_margin']}; price cuts on units that would have sold anyway "
+            f"cost {said['subsidised']}.",
         ]
         if self.risk:
+            low, high = (as_money(self.risk[end], self.currency) for end in ("low", "high"))
             lines.append(
-                f"As far as the response is known, net lies between {self.risk['low']:,.2f} and "
-                f"{self.risk['high']:,.2f} (90%); the chance that the plan pays is {self.risk['chance']:.0%}. "
-                f"Every offer in it pays with a chance of at least {self.rules.confidence:.0%}."
+                f"As far as the response is known, net lies between {low} and {high} (90%); the chance that the plan "
+                f"pays is {self.risk['chance']:.0%}. Every offer in it pays with a chance of at least "
+                f"{self.rules.confidence:.0%}."
             )
         promised = int(self.table["promised"].sum())
         if promised:
             loss = float(self.table.loc[self.table["promised"], "net"].sum())
             lines.append(
                 f"{promised:,} offers are in the plan only because their vendor was promised them; they net "
-                f"{loss:,.2f}."
+                f"{as_money(loss, self.currency)}."
             )
         return [*lines, *self.notes()]
 

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from geomarket.amounts import as_money
 from geomarket.assortment.milp import LinearProgram, ProgramBuilder
 from geomarket.assortment.solving import SolverOptions, SolverResult, clashing_groups
 from geomarket.assortment.worker import solve
@@ -67,6 +68,7 @@ def plan_promotions(
     listings: pd.DataFrame | None = None,
     solver: SolverOptions | None = None,
     random_state: int = 0,
+    currency: str = "",
 ) -> PromotionPlan:
     """Choose offers (SKU, store cluster, period, depth, mechanic, channel) that bring the most net margin.
 
@@ -98,6 +100,8 @@ def plan_promotions(
         Gap, time limit, seed.
     random_state : int
         Seed of the draws behind the plan's interval.
+    currency : str
+        Sign written before amounts in reasons and summary.
 
     Returns
     -------
@@ -144,7 +148,7 @@ def plan_promotions(
         )
     table = chosen.sort_values(["store_cluster", "t", "category", "sku"], kind="stable", ignore_index=True)
     priced = np.where(table["mechanic"] == response.base, table["price"] * (1 - table["depth"]), np.nan)
-    table = table.assign(offer_price=priced, reason=_reasons(table, response))
+    table = table.assign(offer_price=priced, reason=_reasons(table, response, currency))
     related = response.relationship
     estimated = set() if related is None else set(related.cannibalisation["category"])
     mine = set(base["category"])
@@ -160,6 +164,7 @@ def plan_promotions(
             "categories": len(mine),
             "halo": 0 if gains is None else len(gains[["category", "gains"]].drop_duplicates()),
         },
+        currency=currency,
     )
 
 
@@ -469,7 +474,7 @@ def _solver_frame(result: SolverResult, checks: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _reasons(table: pd.DataFrame, response: PromotionResponse) -> list[str]:
+def _reasons(table: pd.DataFrame, response: PromotionResponse, currency: str) -> list[str]:
     price = response.table[response.table["term"] == "price"]
     here = price.set_index(["store_cluster", "category"])["estimate"].to_dict()
     usual = price.groupby("category")["estimate"].median().to_dict()
@@ -502,6 +507,7 @@ def _reasons(table: pd.DataFrame, response: PromotionResponse) -> list[str]:
         kind = "" if mechanic == response.base else f" as {mechanic}"
         reasons.append(
             f"{depth:.0%} off{kind}{shown[channel]} lifts units by {uplift / baseline:.0%}; {tone}; extra units earn "
-            f"{earned:,.2f}, price cuts on sales it would have made anyway cost {subsidised:,.2f}; net {net:,.2f}{risk}"
+            f"{as_money(earned, currency)}, price cuts on sales it would have made anyway cost "
+            f"{as_money(subsidised, currency)}; net {as_money(net, currency)}{risk}"
         )
     return reasons

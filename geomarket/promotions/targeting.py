@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from geomarket.amounts import as_money
 from geomarket.errors import NotSupportedError, SettingsError, TableError
 from geomarket.promotions.contact_choice import NOBODY, Choice, choose_contacts
 from geomarket.results import Result
@@ -50,6 +51,9 @@ class DoorDrops(Result):
         net, bound, gap, largest, budget, cost: no choice can net more than the bound.
     break_even : float
         Cost per door below which the best drop pays.
+    notes : tuple of str
+    currency : str
+        Sign written before amounts.
     """
 
     table: pd.DataFrame
@@ -59,12 +63,14 @@ class DoorDrops(Result):
     certificate: pd.DataFrame
     break_even: float
     notes: tuple[str, ...] = ()
+    currency: str = ""
 
     def summary(self) -> list[str]:
         """Return what the drops bring, what they cost, and how near the best possible they are."""
         if self.table.empty:
             return [
-                f"No door drop pays: the best one brings {self.break_even:,.3f} a door, less than it costs.",
+                f"No door drop pays: the best one brings {as_money(self.break_even, self.currency, 3)} a door, less "
+                "than it costs.",
                 *self.notes,
             ]
         line = self.certificate.iloc[0]
@@ -72,7 +78,7 @@ class DoorDrops(Result):
         whole = float(self.money["amount"].iloc[-1])
         return [
             f"{len(self.table):,} door drops in {int(reached.sum()):,} hexagons bring "
-            f"{self.table['benefit'].sum():,.2f} for {line['cost']:,.2f}: {line['net']:,.2f} net, "
+            f"{_balance(self.table['benefit'].sum(), line, self.currency)}, "
             f"within {line['gap']:.2%} of the best possible.",
             f"They carry {self.table['benefit'].sum() / whole:.0%} of what the leaflets would bring at every door.",
             *self.notes,
@@ -115,6 +121,11 @@ class DoorDrops(Result):
         return axes
 
 
+def _balance(benefit: float, line: pd.Series, currency: str) -> str:
+    brings, costs, net = (as_money(amount, currency) for amount in (benefit, line["cost"], line["net"]))
+    return f"{brings} for {costs}: {net} net"
+
+
 @dataclass(frozen=True)
 class AddressedContacts(Result):
     """Which customers get a letter or message in which period. Rows are single persons: not for publication.
@@ -128,12 +139,16 @@ class AddressedContacts(Result):
         customer_id, contacts, reason ("reached", or why not).
     certificate : DataFrame
         As of :class:`DoorDrops`.
+    notes : tuple of str
+    currency : str
+        Sign written before amounts.
     """
 
     table: pd.DataFrame
     customers: pd.DataFrame
     certificate: pd.DataFrame
     notes: tuple[str, ...] = ()
+    currency: str = ""
 
     def summary(self) -> list[str]:
         """Return what the contacts bring and cost."""
@@ -142,7 +157,7 @@ class AddressedContacts(Result):
             return ["No letter or message pays.", *self.notes]
         return [
             f"{len(self.table):,} letters and messages to {self.table['customer_id'].nunique():,} customers bring "
-            f"{self.table['benefit'].sum():,.2f} for {line['cost']:,.2f}: {line['net']:,.2f} net, within "
+            f"{_balance(self.table['benefit'].sum(), line, self.currency)}, within "
             f"{line['gap']:.2%} of the best possible.",
             *self.notes,
         ]
@@ -234,6 +249,7 @@ def target_hexagons(
     most: int | None = None,
     response: pd.Series | None = None,
     excluded: Sequence[int] = (),
+    currency: str = "",
 ) -> DoorDrops:
     """Choose the hexagons that get a leaflet, and in which periods.
 
@@ -257,6 +273,8 @@ def target_hexagons(
         How strongly the people of a cell answer to leaflets, 1 for average, by cell; 1 where not given.
     excluded : sequence of int
         Cells that get no leaflet.
+    currency : str
+        Sign written before amounts in the summary.
 
     Returns
     -------
@@ -324,6 +342,7 @@ def target_hexagons(
         money=_money(parts, best, drops, worth, open_to),
         certificate=_certificate(choice, budget),
         break_even=break_even,
+        currency=currency,
     )
 
 
@@ -448,6 +467,7 @@ def target_customers(
     most: int = 2,
     response: Mapping[str, float] | None = None,
     reached: pd.DataFrame | None = None,
+    currency: str = "",
 ) -> AddressedContacts:
     """Choose the customers who get a letter or message about the offers, when and by which channel.
 
@@ -469,6 +489,8 @@ def target_customers(
         How strongly people answer on a channel, 1: as to a leaflet at the door; 1 where not given.
     reached : DataFrame, optional
         customer_id, period: who has the offers already, such as from a door drop.
+    currency : str
+        Sign written before amounts in the summary.
 
     Returns
     -------
@@ -552,6 +574,7 @@ def target_customers(
             {"customer_id": people.astype(str), "contacts": contacts.astype("int64"), "reason": reason}
         ),
         certificate=_certificate(choice, budget),
+        currency=currency,
     )
 
 
