@@ -284,7 +284,7 @@ def report(options: argparse.Namespace, folder: Path) -> str:
     lines += [
         f"Hexagons of resolution 8 with 6 or 12 figures each, {N_STORES} stores and, in the report, their catchments, "
         "500,000 known customers' trips and 2,000 competitors. Opened from disk in headless Chromium at 1280 × 900, software raster; one process a "
-        "page. Other jobs ran on the machine: read the ratios. The report is the whole page with all its parts; the "
+        "page. Each was opened once: read the ratios. The report is the whole page with all its parts; the "
         "others are the map alone. Requests are those beside the page itself; folium's and geopandas' pages got "
         "a local copy of Leaflet and empty files for the rest, so their times hold no network.",
         "",
