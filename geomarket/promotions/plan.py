@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from geomarket.amounts import as_money
+from geomarket.amounts import as_chance, as_money
 from geomarket.promotions.economics import MONEY_COLUMNS
 from geomarket.promotions.rules import PromotionRules
 from geomarket.results import Result
@@ -94,7 +94,7 @@ class PromotionPlan(Result):
             low, high = (as_money(self.risk[end], self.currency) for end in ("low", "high"))
             lines.append(
                 f"As far as the response is known, net lies between {low} and {high} (90%); the chance that the plan "
-                f"pays is {self.risk['chance']:.0%}. Every offer in it pays with a chance of at least "
+                f"pays is {as_chance(self.risk['chance'])}. Every offer in it pays with a chance of at least "
                 f"{self.rules.confidence:.0%}."
             )
         promised = int(self.table["promised"].sum())

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
+from geomarket.amounts import as_chance
 from geomarket.report.charts import as_figure, calendar_chart
-from geomarket.report.numbers import count, money, money_short, percent, plural, signed
+from geomarket.report.numbers import MISSING, count, money, money_short, percent, plural, signed
 from geomarket.report.sections import promotion_section
 from geomarket.report.sheet_types import Field, Sheet
 from geomarket.report.tables import Cell, Column, Table, frame_table
@@ -69,8 +70,9 @@ def _words(plan: Any) -> list[str]:
         return []
     words = [
         f"As far as the response is known, the plan nets between {money_short(risk['low'], currency)} and "
-        f"{money_short(risk['high'], currency)} (90% interval); the chance that it pays is {percent(risk['chance'])}. "
-        "The interval is about the response only: not about prices, competitors or the weather."
+        f"{money_short(risk['high'], currency)} (90% interval); the chance that it pays is "
+        f"{as_chance(risk['chance'])}. The interval is about the response only: not about prices, competitors or the "
+        "weather."
     ]
     if risk["low"] < 0:
         words.append(
@@ -187,7 +189,7 @@ def _lines(plan: Any) -> Table | None:
             [
                 Cell(str(line["name"]), note=place),
                 *(Cell(money(amount, currency), float(amount)) for amount in amounts),
-                Cell(percent(chance), chance),
+                Cell(as_chance(chance) or MISSING, chance),
             ]
         )
     left_out = len(best) - len(rows)
