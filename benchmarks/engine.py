@@ -308,9 +308,9 @@ def _of_growth(found: Found) -> list[str]:
         "",
         "## How the cost grows",
         "",
-        "Stores, their customers and hexagons grow with the lines, under the same memory limit. DuckDB spills sums and sorting, "
-        "but not distinct counts. Where those pass the limit geomarket starts again in parts of the first key (hexagons, stores); "
-        "what was done in vain is in its time.",
+        "Stores, their customers and hexagons grow with the lines, under the same memory limit. DuckDB spills much of this, "
+        "but not all, many distinct counts for one. Where the limit is reached all the same geomarket starts again in parts of "
+        "the first key (hexagons, stores); what was done in vain is in its time.",
         "",
         "| million lines | stores | customers | rows found | wall s | s a million lines | peak memory MB | spilled MB | "
         "hand-written SQL, wall s | times hand-written, wall | CPU | to Parquet files, wall s | peak memory MB | "

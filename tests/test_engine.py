@@ -303,7 +303,7 @@ def test_a_small_memory_limit_spills_and_gives_the_same(tmp_path):
 
 
 def test_what_can_not_be_spilled_is_found_in_parts(tmp_path, caplog):
-    """Distinct counts can't be spilled: past the limit they are taken by parts of the first key, in order."""
+    """Where spilling isn't enough, rows are found by parts of the first key, in order."""
     rng = np.random.default_rng(8)
     n, people = 400_000, 80_000
     ids = np.array([f"c{number:05d}" for number in range(people)])

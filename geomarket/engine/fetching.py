@@ -44,7 +44,7 @@ def fetch(expression: ir.Table, coded: Sequence[str] = (), spread: ir.Column | N
         of the memory.
     spread : ibis column, optional
         The expression's first key, by which it is ordered, before anything is added up. Where DuckDB's memory limit is
-        reached (its distinct counts can't be spilled), the same rows are then found in parts of that key.
+        reached (not all of its work can be spilled), the same rows are then found in parts of that key.
     """
     schema = expression.schema()
     # By way of Arrow: as pandas, ibis makes a Python object of every date.
@@ -114,9 +114,8 @@ def _in_parts(expression: ir.Table, spread: ir.Column | None, run: Callable[[ir.
     done: list[_T] = []
     edges: list[Any] = []
     widest: int | None = None  # edges apart; what was too much once is not tried again
-    waiting: list[tuple[int, int | None]] = [
-        (0, None)
-    ]  # from edge to edge; before the first and after the last
+    # From edge to edge: 0 is before the first, None after the last.
+    waiting: list[tuple[int, int | None]] = [(0, None)]
     while waiting:
         start, end = waiting.pop()
         width = (len(edges) + 1 if end is None else end) - start
